@@ -1,0 +1,87 @@
+# Everything runs from .venv, which is made when it is missing.
+#   make run    start pkid here, with its state in ./pkid-state
+#   make test   the quick tests (minutes)
+#   make help   the rest
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# twistd finds plugins by path: a plain editable install hides them.
+INSTALL := $(PIP) install --config-settings editable_mode=compat --editable
+METADATA := setup.cfg pyproject.toml
+QUICK := not interop and not robustness
+
+.PHONY: help run test test-all lint format soak bench docs build news clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make run       start pkid in the foreground, state in ./pkid-state'
+	@echo 'make test      the quick tests'
+	@echo 'make test-all  every test: quick, interoperation, robustness'
+	@echo 'make lint      ruff, mypy, import-linter, conformance pages up to date'
+	@echo 'make format    let ruff rewrite the layout of the sources'
+	@echo 'make soak      the robustness tests at full length (long)'
+	@echo 'make bench     measure the speed of this machine'
+	@echo 'make docs      write the conformance pages again'
+	@echo 'make build     wheel and source archive in dist/'
+	@echo 'make news      show the news of the next release'
+	@echo 'make clean     remove what the tools left, never pkid-state'
+
+run: $(VENV)/.run
+	exec $(BIN)/twistd -n pkid
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m '$(QUICK)'
+
+test-all: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/conformance/generate.py --check
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+soak: $(VENV)/.test
+	$(BIN)/python -m pytest -m robustness --soak
+
+bench: $(VENV)/.run
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.run
+	$(BIN)/python docs/conformance/generate.py
+
+build: $(VENV)/.test
+	$(BIN)/python -m build
+
+news: $(VENV)/.dev
+	$(BIN)/towncrier build --draft
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .import_linter_cache .coverage htmlcov
+	find pkid tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	  "pkid needs Python 3.11 or later: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp says that what it names is installed for the metadata of today.
+$(VENV)/.run: $(METADATA) | $(BIN)/python
+	$(INSTALL) .
+	@touch $@
+
+$(VENV)/.test: $(METADATA) | $(BIN)/python
+	$(INSTALL) '.[test]'
+	@touch $@
+
+$(VENV)/.dev: $(METADATA) | $(BIN)/python
+	$(INSTALL) '.[dev]'
+	@touch $@ $(VENV)/.test $(VENV)/.run
