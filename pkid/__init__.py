@@ -1,0 +1,1 @@
+"""pkid: one certificate enrolment service for CMP, SCEP, EST, ACME and REST."""

@@ -1,0 +1,1 @@
+"""Wires everything: options, configuration, services, control socket, command line."""

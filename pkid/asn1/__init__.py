@@ -1,0 +1,1 @@
+"""DER as a cursor and a writer, object identifiers, names: pure, knows no protocol."""

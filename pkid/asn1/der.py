@@ -1,0 +1,449 @@
+"""Strict DER: a cursor that reads and functions that write.
+
+Pure; imports only `pkid.errors`. The cursor checks minimal lengths and overruns and
+hands out the exact octets; whoever calls it knows the structure, so depth is bounded
+by code. Tags are single octets (no structure of ours has a tag number above 30).
+
+Every fault is ``PKIError(MALFORMED)``.
+
+**Source:** X.690 (DER).
+"""
+
+from __future__ import annotations
+
+import datetime
+from functools import lru_cache
+from typing import Final, NoReturn
+
+from pkid.errors import ErrorCode, PKIError
+
+BOOLEAN: Final = 0x01
+INTEGER: Final = 0x02
+BIT_STRING: Final = 0x03
+OCTET_STRING: Final = 0x04
+NULL_TAG: Final = 0x05
+OID: Final = 0x06
+ENUMERATED: Final = 0x0A
+UTF8_STRING: Final = 0x0C
+PRINTABLE_STRING: Final = 0x13
+TELETEX_STRING: Final = 0x14
+IA5_STRING: Final = 0x16
+UTC_TIME: Final = 0x17
+GENERALIZED_TIME: Final = 0x18
+VISIBLE_STRING: Final = 0x1A
+UNIVERSAL_STRING: Final = 0x1C
+BMP_STRING: Final = 0x1E
+SEQUENCE: Final = 0x30
+SET: Final = 0x31
+
+NULL: Final = b"\x05\x00"
+MAX_INTEGER_OCTETS: Final = 2048
+MAX_OID_OCTETS: Final = 128
+
+
+def malformed(detail: str) -> NoReturn:
+    """Raise ``PKIError(MALFORMED)``: the one way in which this module refuses."""
+    raise PKIError(ErrorCode.MALFORMED, detail)
+
+
+def context(number: int) -> int:
+    """Tag of a primitive context-specific ``[number]``."""
+    return 0x80 | number
+
+
+def constructed(number: int) -> int:
+    """Tag of a constructed context-specific ``[number]``."""
+    return 0xA0 | number
+
+
+class Cursor:
+    """Reads the elements of one DER constructed value, in order.
+
+    :param data: the contents octets to read (not the enclosing tag and length).
+    """
+
+    __slots__ = ("data", "position", "stop")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.position = 0
+        self.stop = len(data)
+
+    def __bool__(self) -> bool:
+        """Whether anything is left to read."""
+        return self.position < self.stop
+
+    def at(self, tag: int) -> bool:
+        """Whether the next element has this tag."""
+        position = self.position
+        return position < self.stop and self.data[position] == tag
+
+    def peek(self) -> int:
+        """Tag of the next element; 0 (no DER tag that we read) at the end."""
+        return self.data[self.position] if self.position < self.stop else 0
+
+    def take(self, tag: int) -> bytes:
+        """Contents octets of the next element, which must have this tag."""
+        data = self.data
+        position = self.position
+        if position + 2 > self.stop:
+            malformed("a required element is missing")
+        if data[position] != tag:
+            malformed(f"expected tag 0x{tag:02x}, found 0x{data[position]:02x}")
+        length = data[position + 1]
+        position += 2
+        if length > 0x7F:
+            position, length = self._long_length(position, length)
+        end = position + length
+        if end > self.stop:
+            malformed("an element is longer than what encloses it")
+        self.position = end
+        return data[position:end]
+
+    def raw(self, tag: int | None = None) -> bytes:
+        """The next element whole (tag, length, contents), of this tag or of any."""
+        start = self.position
+        if start >= self.stop:
+            malformed("a required element is missing")
+        actual = self.data[start]
+        if actual & 0x1F == 0x1F:
+            malformed("tag numbers above 30 are not used here")
+        self.take(actual if tag is None else tag)
+        return self.data[start : self.position]
+
+    def enter(self, tag: int) -> Cursor:
+        """A cursor over the contents of the next element, which must have this tag."""
+        return Cursor(self.take(tag))
+
+    def optional(self, tag: int) -> bytes | None:
+        """Contents of the next element if it has this tag, else None."""
+        position = self.position
+        if position < self.stop and self.data[position] == tag:
+            return self.take(tag)
+        return None
+
+    def optional_raw(self, tag: int) -> bytes | None:
+        """The next element whole if it has this tag, else None."""
+        start = self.position
+        if start < self.stop and self.data[start] == tag:
+            self.take(tag)
+            return self.data[start : self.position]
+        return None
+
+    def finish(self) -> None:
+        """Refuse whatever is left over."""
+        if self.position != self.stop:
+            malformed("unexpected data after the last element")
+
+    def raw_elements(self, limit: int) -> list[bytes]:
+        """All remaining elements whole, at most ``limit`` of them."""
+        found: list[bytes] = []
+        while self.position < self.stop:
+            if len(found) == limit:
+                malformed(f"more than {limit} elements in a list")
+            found.append(self.raw())
+        return found
+
+    def _long_length(self, position: int, first: int) -> tuple[int, int]:
+        count = first & 0x7F
+        if not 1 <= count <= 4 or position + count > self.stop:
+            malformed("bad length octets (indefinite, truncated or too long)")
+        length = int.from_bytes(self.data[position : position + count], "big")
+        if length < 0x80 or length >> (8 * (count - 1)) == 0:
+            malformed("length is not minimal")
+        return position + count, length
+
+
+def single(data: bytes, tag: int) -> bytes:
+    """Contents of ``data``, which must be exactly one element of this tag."""
+    cursor = Cursor(data)
+    contents = cursor.take(tag)
+    if cursor.position != cursor.stop:
+        malformed("trailing data after the message")
+    return contents
+
+
+# --- scalar contents -> values ------------------------------------------------
+
+
+def decode_integer(contents: bytes) -> int:
+    """Value of INTEGER contents; minimal form, at most `MAX_INTEGER_OCTETS`."""
+    size = len(contents)
+    if size == 1:
+        value = contents[0]
+        return value if value < 0x80 else value - 0x100
+    if not 1 <= size <= MAX_INTEGER_OCTETS:
+        malformed("INTEGER is empty or too long")
+    if (contents[0] == 0 and contents[1] < 0x80) or (
+        contents[0] == 0xFF and contents[1] >= 0x80
+    ):
+        malformed("INTEGER is not minimal")
+    return int.from_bytes(contents, "big", signed=True)
+
+
+def decode_boolean(contents: bytes) -> bool:
+    """Value of BOOLEAN contents (00 or ff)."""
+    if contents == b"\xff":
+        return True
+    if contents == b"\x00":
+        return False
+    malformed("BOOLEAN is neither 00 nor ff")
+
+
+def decode_null(contents: bytes) -> None:
+    """Check that NULL contents are empty."""
+    if contents:
+        malformed("NULL with contents")
+
+
+@lru_cache(maxsize=1024)
+def decode_oid(contents: bytes) -> str:
+    """Dotted text of OBJECT IDENTIFIER contents, at most `MAX_OID_OCTETS`."""
+    if not 1 <= len(contents) <= MAX_OID_OCTETS or contents[-1] & 0x80:
+        malformed("OBJECT IDENTIFIER is empty, truncated or too long")
+    arcs: list[int] = []
+    value = 0
+    fresh = True
+    for octet in contents:
+        if fresh and octet == 0x80:
+            malformed("OBJECT IDENTIFIER arc is not minimal")
+        value = value << 7 | octet & 0x7F
+        fresh = not octet & 0x80
+        if fresh:
+            arcs.append(value)
+            value = 0
+    first = min(arcs[0] // 40, 2)
+    if max(arcs).bit_length() > 128:
+        malformed("OBJECT IDENTIFIER arc above 2^128")
+    return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
+
+
+def decode_bits(contents: bytes) -> bytes:
+    """Octets of BIT STRING contents that hold whole octets."""
+    if not contents or contents[0] != 0:
+        malformed("BIT STRING does not hold whole octets")
+    return contents[1:]
+
+
+def decode_named_bits(contents: bytes) -> frozenset[int]:
+    """Numbers of the bits set in BIT STRING contents (bit 0 is the first)."""
+    if not contents or contents[0] > 7 or (contents[0] and len(contents) == 1):
+        malformed("BIT STRING with bad unused bits")
+    if contents[0] and contents[-1] & ((1 << contents[0]) - 1):
+        malformed("BIT STRING with unused bits set")
+    octets = contents[1:]
+    if len(octets) > 64:
+        malformed("BIT STRING of flags is too long")
+    return frozenset(
+        index * 8 + bit
+        for index, octet in enumerate(octets)
+        for bit in range(8)
+        if octet & (0x80 >> bit)
+    )
+
+
+def decode_generalized_time(contents: bytes) -> datetime.datetime:
+    """Aware UTC datetime of GeneralizedTime contents; ``Z``, fractions tolerated.
+
+    **Source:** RFC 5280 section 4.1.2.5.2; fractions per X.680, seen from clients.
+    """
+    try:
+        text = contents.decode("ascii")
+        body, _, fraction = text.removesuffix("Z").partition(".")
+        if not text.endswith("Z") or len(body) != 14 or not body.isdigit():
+            malformed("GeneralizedTime is not YYYYMMDDHHMMSSZ")
+        if fraction and not (fraction.isdigit() and len(fraction) <= 9):
+            malformed("GeneralizedTime has a bad fraction")
+        return datetime.datetime(
+            int(body[:4]),
+            int(body[4:6]),
+            int(body[6:8]),
+            int(body[8:10]),
+            int(body[10:12]),
+            int(body[12:14]),
+            int((fraction + "000000")[:6]),
+            tzinfo=datetime.UTC,
+        )
+    except ValueError:
+        malformed("GeneralizedTime is not a time")
+
+
+def decode_utc_time(contents: bytes) -> datetime.datetime:
+    """Aware UTC datetime of UTCTime contents (1950 to 2049).
+
+    **Source:** RFC 5280 section 4.1.2.5.1.
+    """
+    if len(contents) != 13:
+        malformed("UTCTime is not YYMMDDHHMMSSZ")
+    century = b"19" if contents[:2] >= b"50" else b"20"
+    return decode_generalized_time(century + contents)
+
+
+def decode_time(tag: int, contents: bytes) -> datetime.datetime:
+    """Value of an X.509 ``Time``: UTCTime or GeneralizedTime, told by its tag."""
+    if tag == UTC_TIME:
+        return decode_utc_time(contents)
+    if tag == GENERALIZED_TIME:
+        return decode_generalized_time(contents)
+    malformed("expected UTCTime or GeneralizedTime")
+
+
+_TEXT_CODECS: Final = {
+    UTF8_STRING: "utf-8",
+    PRINTABLE_STRING: "ascii",
+    IA5_STRING: "ascii",
+    VISIBLE_STRING: "ascii",
+    TELETEX_STRING: "latin-1",
+    BMP_STRING: "utf-16-be",
+    UNIVERSAL_STRING: "utf-32-be",
+}
+
+
+def decode_text(tag: int, contents: bytes) -> str:
+    """Text of any of the string types (UTF8, Printable, IA5, T61, BMP, Universal)."""
+    codec = _TEXT_CODECS.get(tag)
+    if codec is None:
+        malformed(f"tag 0x{tag:02x} is not a string type")
+    try:
+        return contents.decode(codec)
+    except UnicodeDecodeError:
+        malformed("string does not fit its type")
+
+
+def decode_utf8(contents: bytes) -> str:
+    """Text of UTF8String contents."""
+    return decode_text(UTF8_STRING, contents)
+
+
+# --- values -> elements -------------------------------------------------------
+
+
+def encode(tag: int, *parts: bytes) -> bytes:
+    """One element: tag, minimal length and the joined contents."""
+    contents = parts[0] if len(parts) == 1 else b"".join(parts)
+    size = len(contents)
+    if size < 0x80:
+        return bytes((tag, size)) + contents
+    if size < 0x100:
+        return bytes((tag, 0x81, size)) + contents
+    if size < 0x10000:
+        return bytes((tag, 0x82, size >> 8, size & 0xFF)) + contents
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(octets))) + octets + contents
+
+
+def sequence(*parts: bytes) -> bytes:
+    """SEQUENCE of the given elements."""
+    return encode(SEQUENCE, *parts)
+
+
+def set_of(*parts: bytes) -> bytes:
+    """SET OF the given elements, in DER order."""
+    return encode(SET, *sorted(parts))
+
+
+def explicit(number: int, *parts: bytes) -> bytes:
+    """``[number] EXPLICIT`` around the given elements."""
+    return encode(0xA0 | number, *parts)
+
+
+def implicit(number: int, element: bytes) -> bytes:
+    """``[number] IMPLICIT``: an element with its tag replaced, constructedness kept."""
+    return bytes((0x80 | number | element[0] & 0x20,)) + element[1:]
+
+
+def integer(value: int) -> bytes:
+    """INTEGER."""
+    if -0x80 <= value < 0x80:
+        return bytes((INTEGER, 1, value & 0xFF))
+    magnitude = value if value >= 0 else ~value
+    return encode(
+        INTEGER, value.to_bytes(magnitude.bit_length() // 8 + 1, "big", signed=True)
+    )
+
+
+def boolean(*, value: bool) -> bytes:
+    """BOOLEAN."""
+    return b"\x01\x01\xff" if value else b"\x01\x01\x00"
+
+
+def octet_string(octets: bytes) -> bytes:
+    """OCTET STRING."""
+    return encode(OCTET_STRING, octets)
+
+
+def bit_string(octets: bytes) -> bytes:
+    """BIT STRING of whole octets."""
+    return encode(BIT_STRING, b"\x00", octets)
+
+
+def named_bits(bits: frozenset[int]) -> bytes:
+    """BIT STRING with named bits: trailing zero bits removed (X.690 11.2.2)."""
+    if not bits:
+        return b"\x03\x01\x00"
+    highest = max(bits)
+    value = bytearray(highest // 8 + 1)
+    for bit in bits:
+        value[bit // 8] |= 0x80 >> bit % 8
+    return encode(BIT_STRING, bytes((7 - highest % 8,)), bytes(value))
+
+
+@lru_cache(maxsize=1024)
+def oid(dotted: str) -> bytes:
+    """OBJECT IDENTIFIER of dotted text."""
+    first, second, *rest = map(int, dotted.split("."))
+    contents = bytearray()
+    for arc in (first * 40 + second, *rest):
+        septets = [arc & 0x7F]
+        while arc := arc >> 7:
+            septets.append(arc & 0x7F | 0x80)
+        contents += bytes(reversed(septets))
+    return encode(OID, bytes(contents))
+
+
+def encode_text(tag: int, text: str) -> bytes:
+    """A string of any of the string types.
+
+    :raises PKIError: ``MALFORMED`` when the text does not fit the type.
+    """
+    codec = _TEXT_CODECS.get(tag)
+    if codec is None:
+        malformed(f"tag 0x{tag:02x} is not a string type")
+    try:
+        return encode(tag, text.encode(codec))
+    except UnicodeEncodeError:
+        malformed("string does not fit its type")
+
+
+def utf8_string(text: str) -> bytes:
+    """UTF8String."""
+    return encode(UTF8_STRING, text.encode("utf-8"))
+
+
+def printable_string(text: str) -> bytes:
+    """PrintableString; the caller keeps to its alphabet."""
+    return encode(PRINTABLE_STRING, text.encode("ascii"))
+
+
+def ia5_string(text: str) -> bytes:
+    """IA5String; the caller keeps to ASCII."""
+    return encode(IA5_STRING, text.encode("ascii"))
+
+
+def generalized_time(moment: datetime.datetime) -> bytes:
+    """GeneralizedTime in UTC with seconds, as RFC 5280 section 4.1.2.5.2 wants it."""
+    utc = moment.astimezone(datetime.UTC)
+    return encode(
+        GENERALIZED_TIME,
+        b"%04d%02d%02d%02d%02d%02dZ"
+        % (utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second),
+    )
+
+
+def time(moment: datetime.datetime) -> bytes:
+    """X.509 ``Time``: UTCTime through 2049, GeneralizedTime from 2050."""
+    utc = moment.astimezone(datetime.UTC)
+    whole = generalized_time(utc)
+    if 1950 <= utc.year < 2050:
+        return encode(UTC_TIME, whole[4:])
+    return whole

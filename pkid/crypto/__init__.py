@@ -1,0 +1,1 @@
+"""Pure computation on keys and octets: signatures, MACs, possession, chains, TBS."""

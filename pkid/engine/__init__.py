@@ -1,0 +1,1 @@
+"""The certification authority, protocol-neutral, and its one path."""

@@ -1,0 +1,515 @@
+"""The values of the engine: what is asked, who asks, what came of it, what is stored.
+
+Protocol-neutral and frozen; suppliers and responders import them. Times are aware UTC
+datetimes, octets are DER unless said otherwise, names are `Name`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from pkid.asn1.names import Name
+from pkid.asn1.x509 import AlgorithmIdentifier, Extension
+from pkid.crypto.possession import SignedPossession
+from pkid.errors import ErrorCode, PKIError
+
+# --- what is asked -------------------------------------------------------------
+
+
+class RequesterKind(enum.Enum):
+    """How a requester proved who it is."""
+
+    CREDENTIAL = "credential"  # a shared secret, enrolment code, challenge
+    CERTIFICATE = "certificate"  # a certificate of this PKI
+    VENDOR = "vendor"  # a certificate of a configured vendor root
+    REGISTRATION_AUTHORITY = "registration-authority"
+    OPERATOR = "operator"  # a person at the tool or at REST
+    SYSTEM = "system"  # the daemon itself: its CAs and service certificates
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requester:
+    """Who asks, as verified; never what a header claims.
+
+    :ivar identity: stable text, unique by kind ("secret:device-7",
+        "certificate:issuing/3f2a", "vendor:<sha-256 of the certificate>").
+    :ivar credential: row id of the shared secret, if one was used.
+    :ivar entity: name of the end entity that the credential or certificate belongs to.
+    :ivar certificate: reference of the signer's certificate in our store.
+    :ivar certificate_der: the signer's certificate, also a foreign one.
+    """
+
+    kind: RequesterKind
+    identity: str
+    credential: int | None = None
+    entity: str | None = None
+    certificate: CertificateReference | None = None
+    certificate_der: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VouchedPossession:
+    """A registration authority vouches that the requester holds the key."""
+
+    registration_authority: str
+
+
+@dataclass(frozen=True, slots=True)
+class SystemPossession:
+    """The key was made by this daemon for its own certificate."""
+
+
+ProofOfPossession = SignedPossession | VouchedPossession | SystemPossession
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestedCertificate:
+    """What the requester would like; profile and grant decide what it gets."""
+
+    subject: Name | None = None
+    public_key: bytes | None = None
+    extensions: tuple[Extension, ...] = ()
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionKey:
+    """What makes a request the same request: unique in the store."""
+
+    protocol: str
+    alias: str
+    requester: str
+    transaction_id: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestContext:
+    """Where a request came in: for audit, trace and explain.
+
+    :ivar transport: "http", "tcp-rfc2510", "tcp-draft", "control", "internal".
+    :ivar peer: address text of the peer, "" when there is none.
+    """
+
+    protocol: str
+    transport: str = "internal"
+    peer: str = ""
+    beyond_loopback: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrollmentRequest:
+    """One request for one certificate, through whatever door.
+
+    :ivar alias: name of the configured entrance within ``context.protocol``.
+    :ivar profile: certificate profile asked for by name; None takes the alias's.
+    :ivar request_hash: SHA-256 of the request's octets: the same again is a repeat.
+    :ivar renews: the certificate that this one takes over from (CMP kur, EST
+        simplereenroll, SCEP RenewalReq).
+    :ivar confirmation: how long the client has to confirm; None when it need not.
+    """
+
+    alias: str
+    context: RequestContext
+    requester: Requester
+    requested: RequestedCertificate
+    possession: ProofOfPossession
+    transaction: TransactionKey
+    request_hash: bytes
+    profile: str | None = None
+    renews: CertificateReference | None = None
+    confirmation: timedelta | None = None
+
+
+# --- what came of it -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A certificate that may leave: only the engine makes it, after the commit.
+
+    :ivar chain: issuing CA first, the root last.
+    :ivar modified: whether it differs from what was asked (grantedWithMods).
+    :ivar confirm_by: until when the client must confirm, or None.
+    """
+
+    certificate: CertificateRecord
+    der: bytes
+    chain: tuple[bytes, ...]
+    modified: bool
+    confirm_by: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """Approval is awaited: ask again after ``retry_after``."""
+
+    request_id: str
+    retry_after: timedelta
+    reason: str = "waiting for approval"
+
+
+Outcome = Issued | Pending
+
+#: Called with the outcome before it is committed, gives the protocol's own state blob
+#: (answer included) that goes into the transaction row of the same commit.
+StateEncoder = Callable[[Outcome], Awaitable[bytes]]
+
+
+# --- what is stored ------------------------------------------------------------
+
+
+class RevocationReason(enum.IntEnum):
+    """CRLReason (RFC 5280 section 5.3.1)."""
+
+    UNSPECIFIED = 0
+    KEY_COMPROMISE = 1
+    CA_COMPROMISE = 2
+    AFFILIATION_CHANGED = 3
+    SUPERSEDED = 4
+    CESSATION_OF_OPERATION = 5
+    CERTIFICATE_HOLD = 6
+    REMOVE_FROM_CRL = 8
+    PRIVILEGE_WITHDRAWN = 9
+    AA_COMPROMISE = 10
+
+
+class CertificateStatus(enum.IntEnum):
+    """Life of a certificate; the numbers are stored."""
+
+    AWAITING_CONFIRMATION = 1
+    ACTIVE = 2
+    HELD = 3
+    REVOKED = 4
+
+
+class UpdateState(enum.IntEnum):
+    """Whether a key update has replaced a certificate; the numbers are stored."""
+
+    CURRENT = 0
+    IN_UPDATE = 1
+    UPDATED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateReference:
+    """Names one certificate: authority and serial number."""
+
+    authority: str
+    serial: int
+
+    def __str__(self) -> str:
+        return f"{self.authority}/{self.serial:x}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateRecord:
+    """Metadata of one certificate; the DER is kept beside it.
+
+    :ivar subject: RFC 4514 text.
+    :ivar fingerprint: SHA-256 of the DER.
+    :ivar spki_hash: SHA-256 of the SubjectPublicKeyInfo.
+    :ivar subject_key_id: contents of the SubjectKeyIdentifier extension.
+    :ivar requester: identity that enrolled it (who may revoke it by secret).
+    """
+
+    reference: CertificateReference
+    subject: str
+    fingerprint: bytes
+    spki_hash: bytes
+    subject_key_id: bytes
+    entity: str
+    profile: str
+    alias: str
+    protocol: str
+    requester: str
+    not_before: datetime
+    not_after: datetime
+    issued_at: datetime
+    status: CertificateStatus = CertificateStatus.ACTIVE
+    update_state: UpdateState = UpdateState.CURRENT
+    reason: RevocationReason | None = None
+    revoked_at: datetime | None = None
+    invalidity_at: datetime | None = None
+    replaces: CertificateReference | None = None
+    credential: int | None = None
+
+
+class TransactionStatus(enum.IntEnum):
+    """Where a transaction stands; the numbers are stored."""
+
+    PENDING = 1  # waits for approval
+    ISSUED = 2  # certificate made, confirmation may be awaited
+    DONE = 3  # confirmed, or nothing more to come
+    REJECTED = 4  # refused for good, by an approver or by the client
+    EXPIRED = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionRecord:
+    """One transaction of one requester through one alias.
+
+    :ivar state: opaque blob of the protocol's responder; changed by compare-and-swap.
+    :ivar due: confirmation deadline while ``ISSUED``, expiry while ``PENDING``,
+        end of the replay window afterwards.
+    """
+
+    key: TransactionKey
+    request_hash: bytes
+    status: TransactionStatus
+    created: datetime
+    due: datetime
+    certificate: CertificateReference | None = None
+    request_id: str | None = None
+    state: bytes = b""
+    version: int = 1
+
+
+class EntityStatus(enum.Enum):
+    """Status of an end entity, EJBCA's words."""
+
+    NEW = "NEW"
+    FAILED = "FAILED"
+    INITIALIZED = "INITIALIZED"
+    INPROCESS = "INPROCESS"
+    GENERATED = "GENERATED"
+    REVOKED = "REVOKED"
+    HISTORICAL = "HISTORICAL"
+    KEYRECOVERY = "KEYRECOVERY"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndEntity:
+    """A device or person that certificates are issued to.
+
+    :ivar name: unique name (EJBCA's username).
+    :ivar subject: RFC 4514 text; "" leaves it to the request (RA mode).
+    :ivar alternative_names: "dns:host" texts.
+    :ivar vendor: allow-list pattern of the vendor certificate, "" for none:
+        "issuer DN|serialNumber" (see `pkid.engine.endentities`).
+    :ivar made_by: identity of the requester that made it ("operator" if registered).
+    """
+
+    name: str
+    status: EntityStatus
+    created: datetime
+    subject: str = ""
+    alternative_names: tuple[str, ...] = ()
+    authority: str = ""
+    certificate_profile: str = ""
+    end_entity_profile: str = ""
+    vendor: str = ""
+    made_by: str = "operator"
+    enrollments_left: int | None = None
+    version: int = 1
+
+
+class CredentialKind(enum.Enum):
+    """What a shared secret is for."""
+
+    CMP_SECRET = "cmp"
+    ENROLLMENT_CODE = "enrollment-code"
+    SCEP_CHALLENGE = "scep"
+    ACME_EAB = "acme-eab"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A shared secret as stored: sealed, never in the clear.
+
+    :ivar reference: CMP reference value (senderKID), EST user, EAB kid ...
+    :ivar sealed: AES-GCM box; opened by the `SecretBox` port with the row's identity
+        as associated data.
+    :ivar entity: bound end entity, "" for any.
+    :ivar subject: pattern (glob on the RFC 4514 text) that subjects must match, "" any.
+    """
+
+    id: int
+    kind: CredentialKind
+    reference: str
+    sealed: bytes = field(repr=False)
+    created: datetime
+    alias: str = ""
+    entity: str = ""
+    subject: str = ""
+    uses_left: int | None = None
+    expires: datetime | None = None
+    failures: int = 0
+    locked_until: datetime | None = None
+
+
+class ApprovalStatus(enum.Enum):
+    """Where an approval request stands."""
+
+    WAITING = "waiting"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRequest:
+    """A certificate request that people must agree to.
+
+    :ivar enrollment: the `EnrollmentRequest`, encoded by `pkid.engine.approval`.
+    :ivar digest: SHA-256 over names, key and profile: what exactly is approved.
+    :ivar approvers: identities that said yes so far.
+    """
+
+    id: str
+    transaction: TransactionKey
+    alias: str
+    protocol: str
+    requester: str
+    subject: str
+    entity: str
+    rule: str
+    needed: int
+    enrollment: bytes = field(repr=False)
+    digest: bytes
+    created: datetime
+    expires: datetime
+    status: ApprovalStatus = ApprovalStatus.WAITING
+    approvers: tuple[str, ...] = ()
+    note: str = ""
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEvent:
+    """One decision, refusals too, written in the same commit as the fact.
+
+    :ivar action: "issue", "refuse", "pend", "approve", "reject", "confirm", "revoke",
+        "hold", "release", "crl", "login-failed", "configure" ...
+    :ivar rule: the rule that decided ("profile device: keys").
+    :ivar detail: free text for people; no secret.
+    """
+
+    at: datetime
+    action: str
+    outcome: str
+    actor: str
+    protocol: str = ""
+    alias: str = ""
+    transport: str = ""
+    peer: str = ""
+    transaction: str = ""
+    certificate: str = ""
+    entity: str = ""
+    subject: str = ""
+    rule: str = ""
+    code: str = ""
+    detail: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecord:
+    """An audit event as stored: numbered and chained.
+
+    :ivar digest: SHA-256 over the previous digest and this event's octets.
+    """
+
+    sequence: int
+    event: AuditEvent
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorityRecord:
+    """One certification authority as stored.
+
+    :ivar certificate: DER of its current certificate.
+    :ivar chain: DER of its issuers, root last; empty for a root.
+    :ivar key: name of its key in the key store.
+    """
+
+    name: str
+    certificate: bytes
+    chain: tuple[bytes, ...]
+    key: str
+    created: datetime
+    crl_number: int = 0
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CRLRecord:
+    """One CRL as issued."""
+
+    authority: str
+    number: int
+    this_update: datetime
+    next_update: datetime
+    der: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedEntry:
+    """What a CRL says of one certificate."""
+
+    serial: int
+    revoked_at: datetime
+    reason: RevocationReason
+    invalidity_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyHandleRecord:
+    """A key of ours: its purpose never changes (SEC-111).
+
+    :ivar purpose: "certificate-signing", "status-signing", "message-signing",
+        "audit-signing", "tls".
+    """
+
+    name: str
+    purpose: str
+    spec: str
+    public_key: bytes
+    created: datetime
+
+
+# --- the token of the one path -------------------------------------------------
+
+_SPENT: Final = b""
+
+
+class PreparedCertificate:
+    """Exactly what would be signed; made by `issuance.prepare` alone, spent once.
+
+    A `CertificateSigner` accepts nothing else. It lives in memory and is never stored.
+    """
+
+    __slots__ = ("_tbs", "algorithm", "authority", "record")
+
+    def __init__(
+        self,
+        tbs: bytes,
+        *,
+        authority: str,
+        algorithm: AlgorithmIdentifier,
+        record: CertificateRecord,
+    ) -> None:
+        self._tbs = tbs
+        self.authority = authority
+        self.algorithm = algorithm
+        self.record = record
+
+    @property
+    def tbs(self) -> bytes:
+        """The TBSCertificate octets, for lint and dry run; empty once spent."""
+        return self._tbs
+
+    def spend(self) -> bytes:
+        """The TBSCertificate octets for the signer, once.
+
+        :raises PKIError: ``INTERNAL`` when it was spent already.
+        """
+        tbs, self._tbs = self._tbs, _SPENT
+        if not tbs:
+            raise PKIError(ErrorCode.INTERNAL, "a prepared certificate was used twice")
+        return tbs

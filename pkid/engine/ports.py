@@ -1,0 +1,470 @@
+"""What the engine needs from its suppliers: plain protocols over plain values.
+
+Every read and every commit is a coroutine, so that a store in another process or on
+another machine fits. Writes are values: one `Store.commit` takes all the writes of one
+decision and makes them durable together or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ParamSpec, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+
+from pkid.asn1.x509 import AlgorithmIdentifier
+from pkid.engine.model import (
+    ApprovalRequest,
+    ApprovalStatus,
+    AuditEvent,
+    AuditRecord,
+    AuthorityRecord,
+    CertificateRecord,
+    CertificateReference,
+    CertificateStatus,
+    Credential,
+    CredentialKind,
+    CRLRecord,
+    EndEntity,
+    KeyHandleRecord,
+    PreparedCertificate,
+    RevocationReason,
+    RevokedEntry,
+    TransactionKey,
+    TransactionRecord,
+    TransactionStatus,
+    UpdateState,
+)
+from pkid.errors import ErrorCode, PKIError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# --- writes --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class InsertCertificate:
+    """A new certificate; conflicts on (authority, serial)."""
+
+    record: CertificateRecord
+    der: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateCertificate:
+    """Change of status; conflicts unless status and update state are as expected."""
+
+    reference: CertificateReference
+    expected_status: CertificateStatus
+    expected_update_state: UpdateState
+    status: CertificateStatus
+    update_state: UpdateState
+    reason: RevocationReason | None = None
+    revoked_at: datetime | None = None
+    invalidity_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InsertTransaction:
+    """A new transaction; conflicts on its key."""
+
+    record: TransactionRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateTransaction:
+    """Compare-and-swap on ``expected_version``; the version rises by one."""
+
+    key: TransactionKey
+    expected_version: int
+    status: TransactionStatus
+    due: datetime
+    state: bytes
+    certificate: CertificateReference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumeCredential:
+    """One use of a credential; conflicts when none is left or it expired at ``at``."""
+
+    id: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class InsertCredential:
+    """A new credential (its ``id`` is drawn by the caller); conflicts on reference."""
+
+    credential: Credential
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteCredential:
+    """Remove a credential; conflicts when it is not there."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordFailure:
+    """A failed authentication: sets the counter and the lock."""
+
+    id: int
+    failures: int
+    locked_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class InsertEntity:
+    """A new end entity; conflicts on its name."""
+
+    entity: EndEntity
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateEntity:
+    """Replace an entity; conflicts unless the stored version is ``entity.version``.
+
+    The stored version becomes ``entity.version + 1``.
+    """
+
+    entity: EndEntity
+
+
+@dataclass(frozen=True, slots=True)
+class InsertApproval:
+    """A new approval request."""
+
+    approval: ApprovalRequest
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateApproval:
+    """Replace an approval request; conflicts unless versions agree, as entities."""
+
+    approval: ApprovalRequest
+
+
+@dataclass(frozen=True, slots=True)
+class AppendAudit:
+    """One audit event; the store numbers and chains it."""
+
+    event: AuditEvent
+
+
+@dataclass(frozen=True, slots=True)
+class InsertAuditCheckpoint:
+    """A signature over the audit head (sequence and digest)."""
+
+    sequence: int
+    digest: bytes
+    signature: bytes
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueue:
+    """One publication task: ``kind`` ("certificate", "crl" ...), ``subject`` names it."""
+
+    kind: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dequeue:
+    """The outbox task ``id`` is done."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class InsertAuthority:
+    """A new authority; conflicts on its name."""
+
+    record: AuthorityRecord
+
+
+@dataclass(frozen=True, slots=True)
+class InsertCRL:
+    """A CRL; conflicts unless its number is above all earlier ones of the authority."""
+
+    record: CRLRecord
+
+
+@dataclass(frozen=True, slots=True)
+class InsertKeyHandle:
+    """A key of ours; conflicts on its name and on its public key (SEC-111)."""
+
+    record: KeyHandleRecord
+
+
+Write = (
+    InsertCertificate
+    | UpdateCertificate
+    | InsertTransaction
+    | UpdateTransaction
+    | ConsumeCredential
+    | InsertCredential
+    | DeleteCredential
+    | RecordFailure
+    | InsertEntity
+    | UpdateEntity
+    | InsertApproval
+    | UpdateApproval
+    | AppendAudit
+    | InsertAuditCheckpoint
+    | Enqueue
+    | Dequeue
+    | InsertAuthority
+    | InsertCRL
+    | InsertKeyHandle
+)
+
+
+class WriteConflict(PKIError):
+    """A write met a state it did not expect; nothing of its unit was stored."""
+
+    def __init__(self, write: Write) -> None:
+        super().__init__(
+            ErrorCode.CONFLICT, "the state changed meanwhile", retry_after=1
+        )
+        self.write = write
+
+
+# --- store ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxTask:
+    """A publication that is still to be done."""
+
+    id: int
+    kind: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateQuery:
+    """Search, newest first; keyset: ``before`` continues after a page.
+
+    :ivar subject_prefix: prefix of the RFC 4514 text.
+    """
+
+    authority: str | None = None
+    entity: str | None = None
+    status: CertificateStatus | None = None
+    subject_prefix: str | None = None
+    serial: int | None = None
+    before: tuple[datetime, int] | None = None
+    limit: int = 100
+
+
+class Store(Protocol):
+    """Everything durable. Reads see what was committed before they were called."""
+
+    def commit(self, *writes: Write) -> Deferred[None]:
+        """Make all writes durable together; fires once they are.
+
+        :raises WriteConflict: nothing was stored.
+        :raises PKIError: ``UNAVAILABLE`` when the store cannot write (disk full).
+        """
+
+    async def find_certificate(
+        self, reference: CertificateReference
+    ) -> CertificateRecord | None: ...
+
+    async def find_certificate_by_fingerprint(
+        self, fingerprint: bytes
+    ) -> CertificateRecord | None: ...
+
+    async def find_certificates_by_key(
+        self, spki_hash: bytes
+    ) -> Sequence[CertificateRecord]: ...
+
+    async def find_certificates_by_key_id(
+        self, subject_key_id: bytes
+    ) -> Sequence[CertificateRecord]: ...
+
+    async def get_certificate_der(self, reference: CertificateReference) -> bytes: ...
+
+    async def search_certificates(
+        self, query: CertificateQuery
+    ) -> Sequence[CertificateRecord]: ...
+
+    async def find_transaction(
+        self, key: TransactionKey
+    ) -> TransactionRecord | None: ...
+
+    async def find_transactions_by_id(
+        self, protocol: str, alias: str, transaction_id: bytes
+    ) -> Sequence[TransactionRecord]: ...
+
+    async def due_transactions(
+        self, status: TransactionStatus, before: datetime, limit: int
+    ) -> Sequence[TransactionRecord]: ...
+
+    async def find_credential(
+        self, kind: CredentialKind, reference: str
+    ) -> Credential | None: ...
+
+    async def list_credentials(self) -> Sequence[Credential]: ...
+
+    async def find_entity(self, name: str) -> EndEntity | None: ...
+
+    async def find_entity_by_vendor(self, pattern: str) -> EndEntity | None: ...
+
+    async def list_entities(
+        self, after: str = "", limit: int = 1000
+    ) -> Sequence[EndEntity]: ...
+
+    async def find_approval(self, request_id: str) -> ApprovalRequest | None: ...
+
+    async def list_approvals(
+        self, status: ApprovalStatus | None = None, limit: int = 1000
+    ) -> Sequence[ApprovalRequest]: ...
+
+    async def find_authority(self, name: str) -> AuthorityRecord | None: ...
+
+    async def list_authorities(self) -> Sequence[AuthorityRecord]: ...
+
+    async def latest_crl(self, authority: str) -> CRLRecord | None: ...
+
+    async def revoked_entries(
+        self, authority: str, not_expired_at: datetime
+    ) -> Sequence[RevokedEntry]:
+        """All entries of a full CRL: revoked and held, not expired, by serial."""
+        ...
+
+    async def find_key_handle(self, name: str) -> KeyHandleRecord | None: ...
+
+    async def is_own_key(self, public_key: bytes) -> bool:
+        """Whether this SubjectPublicKeyInfo is one of our own keys (ENG-14)."""
+        ...
+
+    async def outbox(self, limit: int) -> Sequence[OutboxTask]: ...
+
+    async def audit_head(self) -> tuple[int, bytes]:
+        """Sequence and digest of the last audit record; (0, 32 zero octets) if none."""
+        ...
+
+    def audit_records(self, after: int = 0) -> AsyncIterator[AuditRecord]:
+        """All audit records in order, from ``after`` on, in bounded slices."""
+        ...
+
+    async def search_audit(
+        self, text: str, limit: int
+    ) -> Sequence[AuditRecord]:
+        """Newest records whose peer, transaction, certificate, entity, subject or
+        actor is ``text`` (peer and subject also by prefix)."""
+        ...
+
+    async def audit_checkpoints(self) -> Sequence[InsertAuditCheckpoint]: ...
+
+
+# --- keys ----------------------------------------------------------------------
+
+
+class CertificateSigner(Protocol):
+    """A CA's key. It signs prepared certificates and nothing else."""
+
+    @property
+    def public_key(self) -> bytes:
+        """SubjectPublicKeyInfo."""
+        ...
+
+    @property
+    def algorithm(self) -> AlgorithmIdentifier:
+        """The signature algorithm it signs with."""
+        ...
+
+    def sign(self, prepared: PreparedCertificate) -> Deferred[bytes]:
+        """The signature over a prepared certificate; software EC fires at once.
+
+        :raises PKIError: ``UNAVAILABLE`` when the key is out of reach, ``INTERNAL``
+            when the token was used already or belongs to another authority.
+        """
+
+
+class StatusSigner(Protocol):
+    """Signs CRLs and OCSP responses, never a certificate."""
+
+    @property
+    def public_key(self) -> bytes: ...
+
+    @property
+    def algorithm(self) -> AlgorithmIdentifier: ...
+
+    def sign_status(self, tbs: bytes) -> Deferred[bytes]:
+        """The signature over a TBSCertList or ResponseData.
+
+        :raises PKIError: ``INTERNAL`` for octets that are a TBSCertificate.
+        """
+
+
+class MessageSigner(Protocol):
+    """Signs protocol messages (CMP, later CMC, SCEP), never a certificate."""
+
+    @property
+    def public_key(self) -> bytes: ...
+
+    @property
+    def algorithm(self) -> AlgorithmIdentifier: ...
+
+    def sign_message(self, octets: bytes) -> Deferred[bytes]:
+        """The signature over a protected part.
+
+        :raises PKIError: ``INTERNAL`` for octets that are a TBSCertificate or TBSCertList.
+        """
+
+
+class KeyStore(Protocol):
+    """Makes and opens keys by name; a name's purpose never changes."""
+
+    async def generate(self, name: str, spec: str, purpose: str) -> bytes:
+        """Make a key (idempotent: an existing one of the same purpose is kept).
+
+        :param spec: "ec:P-256", "rsa:2048", "ed25519", "ml-dsa-65" ...
+        :returns: SubjectPublicKeyInfo.
+        """
+        ...
+
+    async def certificate_signer(self, name: str) -> CertificateSigner: ...
+
+    async def status_signer(self, name: str) -> StatusSigner:
+        """A CA's CRL signer: may be opened on a "certificate-signing" key."""
+        ...
+
+    async def message_signer(self, name: str) -> MessageSigner: ...
+
+
+class SecretBox(Protocol):
+    """Seals secrets at rest (AES-GCM under a key from ``keys/``)."""
+
+    def seal(self, secret: bytes, associated: bytes) -> bytes: ...
+
+    def open(self, sealed: bytes, associated: bytes) -> bytes: ...
+
+
+# --- the rest ------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """The only source of wall time."""
+
+    def now(self) -> datetime:
+        """Aware UTC datetime."""
+        ...
+
+
+class Workers(Protocol):
+    """Runs plain functions of frozen values off the reactor thread."""
+
+    def run(
+        self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred[R]:
+        """
+        :raises PKIError: ``BUSY`` when the bounded queue is full.
+        """

@@ -1,0 +1,1 @@
+"""The only package that touches private keys and secrets at rest."""

@@ -1,0 +1,1 @@
+"""Certificate Management Protocol messages (RFC 9810) and their TCP records."""

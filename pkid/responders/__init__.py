@@ -1,0 +1,1 @@
+"""Protocol semantics: an Exchange in, a Reply out."""

@@ -1,0 +1,73 @@
+"""What a transport hands to a responder and gets back.
+
+A responder is anything with ``async def respond(exchange) -> Reply``. It knows its
+protocol's words and nothing of sockets; the transport knows sockets and none of the
+words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Who is at the other end of the connection.
+
+    :ivar address: text of the peer's address, without port; "" for a local socket.
+    :ivar listener: name of the configured listener that accepted the connection.
+    :ivar beyond_loopback: whether that listener can be reached from other hosts.
+    :ivar certificate: DER of the verified or offered TLS client certificate, if any.
+    """
+
+    address: str = ""
+    listener: str = ""
+    beyond_loopback: bool = False
+    certificate: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One request, stripped of its transport.
+
+    :ivar transport: "http", "tcp-rfc2510" or "tcp-draft".
+    :ivar alias: label of the configured entrance, from the URL or the port.
+    :ivar operation: operation label from the URL, "" when there is none.
+    :ivar method: HTTP method; "" on TCP.
+    :ivar headers: lower-case header names to values (first one counts); HTTP only.
+    :ivar body: the request's octets, within the listener's limit.
+    """
+
+    transport: str
+    alias: str
+    body: bytes = field(repr=False)
+    peer: Peer = Peer()
+    operation: str = ""
+    method: str = ""
+    query: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One answer for the transport to carry.
+
+    :ivar status: HTTP status; TCP ignores it.
+    :ivar content_type: exact Content-Type, no parameters added.
+    :ivar body: the answer's octets; empty on TCP means "nothing to say".
+    :ivar headers: further headers, name and value.
+    """
+
+    body: bytes = field(default=b"", repr=False)
+    status: int = 200
+    content_type: str = "application/octet-stream"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Responder(Protocol):
+    """One protocol's semantics."""
+
+    async def respond(self, exchange: Exchange) -> Reply:
+        """Answer one exchange; never raises for anything a client can send."""
+        ...

@@ -1,0 +1,1 @@
+"""The CMP responder (RFC 9810, RFC 9483)."""

@@ -1,0 +1,1 @@
+"""Stores: the embedded file store (SQLite in one directory)."""

@@ -1,0 +1,1 @@
+"""Sockets, frames, limits and deadlines; reaches the engine through responders only."""
