@@ -1,0 +1,190 @@
+"""The configured entrances and what stands behind them.
+
+An alias names the CA, the accepted ways to authenticate, the profiles, the approval
+rule and the mode. `Policies` is one consistent snapshot of the whole configuration as
+the engine sees it; a reload swaps the snapshot.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from pkid.engine.profiles import CertificateProfile, EndEntityProfile
+from pkid.errors import ErrorCode, PKIError
+
+
+class Mode(enum.Enum):
+    """Whether the end entity must be registered beforehand."""
+
+    CLIENT = "client"
+    RA = "ra"
+
+
+class Authentication(enum.Enum):
+    """A way to authenticate that an alias may accept."""
+
+    MAC = "mac"
+    CERTIFICATE = "certificate"
+    VENDOR = "vendor"
+    REGISTRATION_AUTHORITY = "ra"
+
+
+class NameScheme(enum.Enum):
+    """How RA mode names an entity (EJBCA's generation schemes)."""
+
+    DN = "dn"
+    RANDOM = "random"
+    FIXED = "fixed"
+    USERNAME = "username"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameRule:
+    """How an entity made from a request is named.
+
+    :ivar parts: attribute types for ``DN``, the first that the subject has counts;
+        none found: a hash of the whole DN.
+    :ivar fixed: the name for ``FIXED``.
+    """
+
+    scheme: NameScheme = NameScheme.DN
+    parts: tuple[str, ...] = ("CN", "serialNumber")
+    fixed: str = ""
+    prefix: str = ""
+    suffix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VendorTrust:
+    """A manufacturer's trust anchors and how far they are trusted.
+
+    :ivar anchors: DER certificates.
+    :ivar identity: attribute of the vendor certificate's subject that names the unit
+        ("serialNumber", "CN"), or "subject" for the whole name.
+    """
+
+    name: str
+    anchors: tuple[bytes, ...]
+    intermediates: tuple[bytes, ...] = ()
+    identity: str = "serialNumber"
+    allow_expired: bool = False
+    allow_sha1: bool = False
+    minimum_rsa_bits: int = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRule:
+    """Who must agree before a certificate is signed.
+
+    :ivar needed: number of approvers; 0 is automatic.
+    :ivar approvers: operators who may approve; empty means any.
+    :ivar expires: how long a request waits.
+    :ivar retry_after: when a waiting client is told to ask again.
+    """
+
+    name: str = "automatic"
+    needed: int = 0
+    approvers: tuple[str, ...] = ()
+    expires: timedelta = timedelta(days=7)
+    retry_after: timedelta = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alias:
+    """One entrance of one protocol.
+
+    :ivar certificate_profile: used unless the request names one of ``profiles``.
+    :ivar profiles: certificate profiles that a request may name.
+    :ivar vendors: names of `VendorTrust` accepted for ``VENDOR``.
+    :ivar unknown_vendor_unit: "refuse", or "pend" to wait for an approver.
+    :ivar revoke_replaced: revoke the old certificate (superseded) after a renewal.
+    """
+
+    name: str
+    protocol: str
+    authority: str
+    mode: Mode = Mode.RA
+    authenticate: frozenset[Authentication] = frozenset(
+        (Authentication.MAC, Authentication.CERTIFICATE)
+    )
+    certificate_profile: str = "device"
+    profiles: tuple[str, ...] = ()
+    end_entity_profile: str = "any"
+    approval: str = "automatic"
+    name_rule: NameRule = NameRule()
+    vendors: tuple[str, ...] = ()
+    unknown_vendor_unit: str = "refuse"
+    same_key: bool = True
+    renewal: bool = True
+    renewal_same_key: bool = True
+    revoke_replaced: bool = False
+    registration_authorities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthoritySettings:
+    """What the configuration says of one CA.
+
+    :ivar public_url: base of the URLs in its certificates (CDP, AIA); no final slash.
+    :ivar crl_period: from thisUpdate to the next scheduled CRL.
+    :ivar crl_overlap: nextUpdate lies this much after the next scheduled CRL.
+    """
+
+    name: str
+    public_url: str = "http://127.0.0.1:8080"
+    crl_period: timedelta = timedelta(hours=24)
+    crl_overlap: timedelta = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """The configuration as the engine sees it: one immutable snapshot.
+
+    :ivar aliases: by (protocol, name).
+    :ivar default_public_url: for authorities without settings of their own.
+    """
+
+    certificate_profiles: Mapping[str, CertificateProfile]
+    end_entity_profiles: Mapping[str, EndEntityProfile]
+    aliases: Mapping[tuple[str, str], Alias]
+    approval_rules: Mapping[str, ApprovalRule] = field(default_factory=dict)
+    vendors: Mapping[str, VendorTrust] = field(default_factory=dict)
+    authorities: Mapping[str, AuthoritySettings] = field(default_factory=dict)
+    default_public_url: str = "http://127.0.0.1:8080"
+    blocked_keys: frozenset[bytes] = frozenset()
+
+    def alias(self, protocol: str, name: str) -> Alias:
+        """The alias of that name.
+
+        :raises PKIError: ``NOT_FOUND``.
+        """
+        found = self.aliases.get((protocol, name))
+        if found is None:
+            raise PKIError(
+                ErrorCode.NOT_FOUND,
+                f"there is no {protocol} alias of this name",
+                hint=f"add [{protocol}.alias.{name}] or use another URL label",
+            )
+        return found
+
+    def certificate_profile(self, name: str) -> CertificateProfile:
+        """The certificate profile of that name.
+
+        :raises PKIError: ``BAD_TEMPLATE``.
+        """
+        found = self.certificate_profiles.get(name)
+        if found is None:
+            raise PKIError(
+                ErrorCode.BAD_TEMPLATE,
+                "the certificate profile is not known here",
+                hint=f"declare [certificate_profile.{name}]",
+            )
+        return found
+
+    def authority(self, name: str) -> AuthoritySettings:
+        """Settings of that authority, defaults if the configuration has none."""
+        found = self.authorities.get(name)
+        return found or AuthoritySettings(name=name, public_url=self.default_public_url)
