@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.asymmetric import (
     x25519,
 )
 
-from pkid.asn1 import der
+from pkid.asn1 import der, oids
 from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.errors import ErrorCode, PKIError
 
@@ -95,17 +95,17 @@ def refuse(detail: str) -> PKIError:
 # --- digests ------------------------------------------------------------------
 
 HASH_OIDS: Final = {
-    "sha1": "1.3.14.3.2.26",
-    "sha224": "2.16.840.1.101.3.4.2.4",
-    "sha256": "2.16.840.1.101.3.4.2.1",
-    "sha384": "2.16.840.1.101.3.4.2.2",
-    "sha512": "2.16.840.1.101.3.4.2.3",
-    "sha3_224": "2.16.840.1.101.3.4.2.7",
-    "sha3_256": "2.16.840.1.101.3.4.2.8",
-    "sha3_384": "2.16.840.1.101.3.4.2.9",
-    "sha3_512": "2.16.840.1.101.3.4.2.10",
-    "shake128": "2.16.840.1.101.3.4.2.11",
-    "shake256": "2.16.840.1.101.3.4.2.12",
+    "sha1": oids.ID_SHA1,
+    "sha224": oids.ID_SHA224,
+    "sha256": oids.ID_SHA256,
+    "sha384": oids.ID_SHA384,
+    "sha512": oids.ID_SHA512,
+    "sha3_224": oids.ID_SHA3_224,
+    "sha3_256": oids.ID_SHA3_256,
+    "sha3_384": oids.ID_SHA3_384,
+    "sha3_512": oids.ID_SHA3_512,
+    "shake128": oids.ID_SHAKE128,
+    "shake256": oids.ID_SHAKE256,
 }
 _HASH_NAMES: Final = {oid: name for name, oid in HASH_OIDS.items()}
 
@@ -205,46 +205,43 @@ def _shake_pss(hash_name: str) -> SignatureScheme:
     )
 
 
-RSASSA_PSS: Final = "1.2.840.113549.1.1.10"
-_MGF1: Final = "1.2.840.113549.1.1.8"
-
 _SCHEMES: Final[dict[str, SignatureScheme]] = {
-    "1.2.840.113549.1.1.5": _rsa("sha1"),
+    oids.SHA1_WITH_RSA_ENCRYPTION: _rsa("sha1"),
     "1.3.14.3.2.29": _rsa("sha1"),
-    "1.2.840.113549.1.1.14": _rsa("sha224"),
-    "1.2.840.113549.1.1.11": _rsa("sha256"),
-    "1.2.840.113549.1.1.12": _rsa("sha384"),
-    "1.2.840.113549.1.1.13": _rsa("sha512"),
-    "2.16.840.1.101.3.4.3.13": _rsa("sha3_224"),
-    "2.16.840.1.101.3.4.3.14": _rsa("sha3_256"),
-    "2.16.840.1.101.3.4.3.15": _rsa("sha3_384"),
-    "2.16.840.1.101.3.4.3.16": _rsa("sha3_512"),
-    "1.3.6.1.5.5.7.6.30": _shake_pss("shake128"),
-    "1.3.6.1.5.5.7.6.31": _shake_pss("shake256"),
-    "1.2.840.10045.4.1": _ecdsa("sha1"),
-    "1.2.840.10045.4.3.1": _ecdsa("sha224"),
-    "1.2.840.10045.4.3.2": _ecdsa("sha256"),
-    "1.2.840.10045.4.3.3": _ecdsa("sha384"),
-    "1.2.840.10045.4.3.4": _ecdsa("sha512"),
-    "2.16.840.1.101.3.4.3.9": _ecdsa("sha3_224"),
-    "2.16.840.1.101.3.4.3.10": _ecdsa("sha3_256"),
-    "2.16.840.1.101.3.4.3.11": _ecdsa("sha3_384"),
-    "2.16.840.1.101.3.4.3.12": _ecdsa("sha3_512"),
-    "1.3.6.1.5.5.7.6.32": _ecdsa("shake128"),
-    "1.3.6.1.5.5.7.6.33": _ecdsa("shake256"),
-    "1.3.101.112": SignatureScheme("ed25519", KeyKind.ED25519),
-    "1.3.101.113": SignatureScheme("ed448", KeyKind.ED448),
-    "2.16.840.1.101.3.4.3.17": SignatureScheme("ml-dsa-44", KeyKind.ML_DSA_44),
-    "2.16.840.1.101.3.4.3.18": SignatureScheme("ml-dsa-65", KeyKind.ML_DSA_65),
-    "2.16.840.1.101.3.4.3.19": SignatureScheme("ml-dsa-87", KeyKind.ML_DSA_87),
+    oids.SHA224_WITH_RSA_ENCRYPTION: _rsa("sha224"),
+    oids.SHA256_WITH_RSA_ENCRYPTION: _rsa("sha256"),
+    oids.SHA384_WITH_RSA_ENCRYPTION: _rsa("sha384"),
+    oids.SHA512_WITH_RSA_ENCRYPTION: _rsa("sha512"),
+    oids.ID_RSASSA_PKCS1_V1_5_WITH_SHA3_224: _rsa("sha3_224"),
+    oids.ID_RSASSA_PKCS1_V1_5_WITH_SHA3_256: _rsa("sha3_256"),
+    oids.ID_RSASSA_PKCS1_V1_5_WITH_SHA3_384: _rsa("sha3_384"),
+    oids.ID_RSASSA_PKCS1_V1_5_WITH_SHA3_512: _rsa("sha3_512"),
+    oids.ID_RSASSA_PSS_SHAKE128: _shake_pss("shake128"),
+    oids.ID_RSASSA_PSS_SHAKE256: _shake_pss("shake256"),
+    oids.ECDSA_WITH_SHA1: _ecdsa("sha1"),
+    oids.ECDSA_WITH_SHA224: _ecdsa("sha224"),
+    oids.ECDSA_WITH_SHA256: _ecdsa("sha256"),
+    oids.ECDSA_WITH_SHA384: _ecdsa("sha384"),
+    oids.ECDSA_WITH_SHA512: _ecdsa("sha512"),
+    oids.ID_ECDSA_WITH_SHA3_224: _ecdsa("sha3_224"),
+    oids.ID_ECDSA_WITH_SHA3_256: _ecdsa("sha3_256"),
+    oids.ID_ECDSA_WITH_SHA3_384: _ecdsa("sha3_384"),
+    oids.ID_ECDSA_WITH_SHA3_512: _ecdsa("sha3_512"),
+    oids.ID_ECDSA_WITH_SHAKE128: _ecdsa("shake128"),
+    oids.ID_ECDSA_WITH_SHAKE256: _ecdsa("shake256"),
+    oids.ID_ED25519: SignatureScheme("ed25519", KeyKind.ED25519),
+    oids.ID_ED448: SignatureScheme("ed448", KeyKind.ED448),
+    oids.ID_ML_DSA_44: SignatureScheme("ml-dsa-44", KeyKind.ML_DSA_44),
+    oids.ID_ML_DSA_65: SignatureScheme("ml-dsa-65", KeyKind.ML_DSA_65),
+    oids.ID_ML_DSA_87: SignatureScheme("ml-dsa-87", KeyKind.ML_DSA_87),
 }
 _RETIRED: Final = {
     "1.2.840.113549.1.1.2": "RSA with MD2",
     "1.2.840.113549.1.1.3": "RSA with MD4",
-    "1.2.840.113549.1.1.4": "RSA with MD5",
-    "1.2.840.10040.4.3": "DSA with SHA-1",
-    "2.16.840.1.101.3.4.3.1": "DSA with SHA-224",
-    "2.16.840.1.101.3.4.3.2": "DSA with SHA-256",
+    oids.MD5_WITH_RSA_ENCRYPTION: "RSA with MD5",
+    oids.ID_DSA_WITH_SHA1: "DSA with SHA-1",
+    oids.ID_DSA_WITH_SHA224: "DSA with SHA-224",
+    oids.ID_DSA_WITH_SHA256: "DSA with SHA-256",
 }
 # Of two OIDs for RSA with SHA-1 the first, PKCS #1's, is the one we write.
 _SIGNATURE_OIDS: Final = {
@@ -265,7 +262,7 @@ def signature_scheme(
     :raises PKIError: ``BAD_ALGORITHM`` when the algorithm is unknown or retired, or its
         parameters are not what its RFC says.
     """
-    if algorithm.oid == RSASSA_PSS:
+    if algorithm.oid == oids.ID_RSASSA_PSS:
         return _decode_pss_parameters(algorithm.parameters)
     scheme = _SCHEMES.get(algorithm.oid)
     if scheme is None:
@@ -323,7 +320,7 @@ def _decode_algorithm(element: bytes) -> AlgorithmIdentifier:
 
 
 def _decode_mgf1(algorithm: AlgorithmIdentifier) -> str:
-    if algorithm.oid != _MGF1 or algorithm.parameters is None:
+    if algorithm.oid != oids.ID_MGF1 or algorithm.parameters is None:
         raise refuse("RSASSA-PSS with a mask generation function other than MGF1")
     return hash_name_of(_decode_algorithm(algorithm.parameters))
 
@@ -339,13 +336,13 @@ def pss_algorithm(hash_name: str, salt_size: int | None = None) -> AlgorithmIden
     # RFC 4055 section 6 writes these digests with NULL parameters; SHA-3 has none.
     null = not hash_name.startswith("sha3")
     hashed = hash_algorithm(hash_name, null=null).encode()
-    mgf = AlgorithmIdentifier(_MGF1, hashed).encode()
+    mgf = AlgorithmIdentifier(oids.ID_MGF1, hashed).encode()
     fields = [] if hash_name == "sha1" else [der.explicit(0, hashed)]
     if hash_name != "sha1":
         fields.append(der.explicit(1, mgf))
     if size != 20:
         fields.append(der.explicit(2, der.integer(size)))
-    return AlgorithmIdentifier(RSASSA_PSS, der.sequence(*fields))
+    return AlgorithmIdentifier(oids.ID_RSASSA_PSS, der.sequence(*fields))
 
 
 def signature_algorithm_for(
@@ -404,15 +401,15 @@ def digest_for_certificate_hash(algorithm: AlgorithmIdentifier) -> str:
 # --- keys ---------------------------------------------------------------------
 
 CURVE_OIDS: Final = {
-    "P-256": "1.2.840.10045.3.1.7",
-    "P-384": "1.3.132.0.34",
-    "P-521": "1.3.132.0.35",
-    "brainpoolP256r1": "1.3.36.3.3.2.8.1.1.7",
-    "brainpoolP384r1": "1.3.36.3.3.2.8.1.1.11",
-    "brainpoolP512r1": "1.3.36.3.3.2.8.1.1.13",
-    "P-224": "1.3.132.0.33",
-    "P-192": "1.2.840.10045.3.1.1",
-    "secp256k1": "1.3.132.0.10",
+    "P-256": oids.SECP256R1,
+    "P-384": oids.SECP384R1,
+    "P-521": oids.SECP521R1,
+    "brainpoolP256r1": oids.BRAINPOOL_P256R1,
+    "brainpoolP384r1": oids.BRAINPOOL_P384R1,
+    "brainpoolP512r1": oids.BRAINPOOL_P512R1,
+    "P-224": oids.SECP224R1,
+    "P-192": oids.SECP192R1,
+    "secp256k1": oids.SECP256K1,
 }
 CURVE_BITS: Final = {
     "P-256": 256,

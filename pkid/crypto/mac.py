@@ -16,14 +16,10 @@ import hmac
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from pkid.asn1 import der
+from pkid.asn1 import der, oids
 from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.crypto.algorithms import digest_size, hash_name_of, refuse
 from pkid.errors import ErrorCode, PKIError
-
-PASSWORD_BASED_MAC: Final = "1.2.840.113533.7.66.13"
-PBMAC1: Final = "1.2.840.113549.1.5.14"
-PBKDF2: Final = "1.2.840.113549.1.5.12"
 
 MIN_ITERATIONS: Final = 100
 MAX_ITERATIONS: Final = 100_000
@@ -35,14 +31,14 @@ MAX_MAC_OCTETS: Final = 128
 
 # RFC 9481 section 6.2.1 and, for HMAC-SHA1, also the older OID of RFC 2104 users.
 _HMAC_NAMES: Final = {
-    "1.3.6.1.5.5.8.1.2": "sha1",
-    "1.2.840.113549.2.7": "sha1",
-    "1.2.840.113549.2.8": "sha224",
-    "1.2.840.113549.2.9": "sha256",
-    "1.2.840.113549.2.10": "sha384",
-    "1.2.840.113549.2.11": "sha512",
+    oids.HMAC_SHA1: "sha1",
+    oids.ID_HMAC_WITH_SHA1: "sha1",
+    oids.ID_HMAC_WITH_SHA224: "sha224",
+    oids.ID_HMAC_WITH_SHA256: "sha256",
+    oids.ID_HMAC_WITH_SHA384: "sha384",
+    oids.ID_HMAC_WITH_SHA512: "sha512",
 }
-_DEFAULT_PRF: Final = AlgorithmIdentifier("1.2.840.113549.2.7", der.NULL)
+_DEFAULT_PRF: Final = AlgorithmIdentifier(oids.ID_HMAC_WITH_SHA1, der.NULL)
 # One-way functions that RFC 9481 and old clients name; SHA-3 is there for agility.
 _ONE_WAY_FUNCTIONS: Final = frozenset(
     {"sha1", "sha224", "sha256", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512"}
@@ -240,16 +236,16 @@ def decode_mac_parameters(algorithm: AlgorithmIdentifier) -> MacParameters:
 
     **Source:** RFC 4211 section 4.4; RFC 8018 appendices A.2 and A.5.
     """
-    if algorithm.oid == PASSWORD_BASED_MAC:
+    if algorithm.oid == oids.ID_PASSWORD_BASED_MAC:
         return _decode_pbm(_contents(algorithm))
-    if algorithm.oid == PBMAC1:
+    if algorithm.oid == oids.ID_PBMAC1:
         return _decode_pbmac1(_contents(algorithm))
     raise refuse(f"unknown MAC protection algorithm {algorithm.oid}")
 
 
 def is_mac_algorithm(algorithm: AlgorithmIdentifier) -> bool:
     """Whether this is a password-based MAC of ours (else, most likely, a signature)."""
-    return algorithm.oid in (PASSWORD_BASED_MAC, PBMAC1)
+    return algorithm.oid in {oids.ID_PASSWORD_BASED_MAC, oids.ID_PBMAC1}
 
 
 def _contents(algorithm: AlgorithmIdentifier) -> der.Cursor:
@@ -275,7 +271,7 @@ def _decode_pbmac1(cursor: der.Cursor) -> PBMAC1Parameters:
     derivation = _algorithm(cursor)
     mac = _algorithm(cursor)
     cursor.finish()
-    if derivation.oid != PBKDF2:
+    if derivation.oid != oids.ID_PBKDF2:
         raise refuse("PBMAC1 with a key derivation function other than PBKDF2")
     fields = _contents(derivation)
     if not fields.at(der.OCTET_STRING):
@@ -302,7 +298,7 @@ def encode_mac_parameters(parameters: MacParameters) -> AlgorithmIdentifier:
             der.integer(parameters.iterations),
             parameters.mac.encode(),
         )
-        return AlgorithmIdentifier(PASSWORD_BASED_MAC, octets)
+        return AlgorithmIdentifier(oids.ID_PASSWORD_BASED_MAC, octets)
     length = parameters.key_length
     derivation = der.sequence(
         der.octet_string(parameters.salt),
@@ -311,6 +307,7 @@ def encode_mac_parameters(parameters: MacParameters) -> AlgorithmIdentifier:
         b"" if parameters.prf == _DEFAULT_PRF else parameters.prf.encode(),
     )
     octets = der.sequence(
-        AlgorithmIdentifier(PBKDF2, derivation).encode(), parameters.mac.encode()
+        AlgorithmIdentifier(oids.ID_PBKDF2, derivation).encode(),
+        parameters.mac.encode(),
     )
-    return AlgorithmIdentifier(PBMAC1, octets)
+    return AlgorithmIdentifier(oids.ID_PBMAC1, octets)
