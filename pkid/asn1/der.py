@@ -163,6 +163,14 @@ def single(data: bytes, tag: int) -> bytes:
     return contents
 
 
+def one_element(data: bytes) -> bytes:
+    """``data`` itself, which must be exactly one element of any tag."""
+    cursor = Cursor(data)
+    cursor.raw()
+    cursor.finish()
+    return data
+
+
 # --- scalar contents -> values ------------------------------------------------
 
 

@@ -260,10 +260,22 @@ class GeneralName:
 
         :raises PKIError: ``MALFORMED``.
         """
-        choice = _CHOICE_BY_TAG.get(element[0]) if element else None
+        cursor = der.Cursor(element)
+        found = cls.read(cursor)
+        cursor.finish()
+        return found
+
+    @classmethod
+    def read(cls, cursor: der.Cursor) -> GeneralName:
+        """Read the ``GeneralName`` that stands next, as `decode` does.
+
+        :raises PKIError: ``MALFORMED``.
+        """
+        tag = cursor.peek()
+        choice = _CHOICE_BY_TAG.get(tag)
         if choice is None:
             der.malformed("not a GeneralName")
-        value = der.single(element, element[0])
+        value = cursor.take(tag)
         if choice == DIRECTORY_NAME:
             der.single(value, der.SEQUENCE)
         else:

@@ -365,3 +365,8 @@ ID_CT_AUTH_DATA: Final = "1.2.840.113549.1.9.16.1.2"
 ID_CT_AUTH_ENVELOPED_DATA: Final = "1.2.840.113549.1.9.16.1.23"
 ID_CT_ENC_KEY_WITH_ID: Final = "1.2.840.113549.1.9.16.1.21"
 ID_CT_KP_KEY_PACKAGE: Final = "2.16.840.1.101.2.1.2.78.5"
+
+# --- further extensions (RFC 9310; Microsoft's security identifier) -------------
+
+ID_PE_NFTYPE: Final = "1.3.6.1.5.5.7.1.34"
+MICROSOFT_OBJECT_SID: Final = "1.3.6.1.4.1.311.25.2.1"

@@ -1,0 +1,196 @@
+"""The header of a CMP message.
+
+Pure. All tags of the CMP module are EXPLICIT.
+
+**Source:** RFC 9810 section 5.1.1, appendix F.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import Final
+
+from pkid.asn1 import der
+from pkid.asn1.names import GeneralName
+from pkid.asn1.x509 import AlgorithmIdentifier
+from pkid.messages.cmp.status import decode_free_text, encode_free_text
+
+MAX_INFO_VALUES: Final = 64
+
+CMP1999: Final = 1
+CMP2000: Final = 2
+CMP2021: Final = 3
+
+_MESSAGE_TIME: Final = 0xA0
+_PROTECTION_ALG: Final = 0xA1
+_SENDER_KID: Final = 0xA2
+_RECIP_KID: Final = 0xA3
+_TRANSACTION_ID: Final = 0xA4
+_SENDER_NONCE: Final = 0xA5
+_RECIP_NONCE: Final = 0xA6
+_FREE_TEXT: Final = 0xA7
+_GENERAL_INFO: Final = 0xA8
+
+
+@dataclass(frozen=True, slots=True)
+class InfoTypeAndValue:
+    """A piece of information in a header or in a general message.
+
+    :ivar oid: dotted text.
+    :ivar value: the value, the whole element; None when absent.
+    """
+
+    oid: str
+    value: bytes | None = None
+
+    @classmethod
+    def decode(cls, contents: bytes) -> InfoTypeAndValue:
+        """Read the contents octets of one ``InfoTypeAndValue``."""
+        cursor = der.Cursor(contents)
+        oid = der.decode_oid(cursor.take(der.OID))
+        value = cursor.raw() if cursor else None
+        cursor.finish()
+        return cls(oid, value)
+
+    def encode(self) -> bytes:
+        """The ``InfoTypeAndValue`` SEQUENCE."""
+        return der.sequence(der.oid(self.oid), self.value or b"")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PKIHeader:
+    """The header of a CMP message.
+
+    :ivar pvno: any number; whether it is served is not decided here.
+    :ivar sender: a directory name inside is parsed only when asked for.
+    :ivar recipient: likewise.
+    :ivar message_time: aware, UTC.
+    """
+
+    pvno: int
+    sender: GeneralName
+    recipient: GeneralName
+    message_time: datetime.datetime | None = None
+    protection_alg: AlgorithmIdentifier | None = None
+    sender_kid: bytes | None = None
+    recip_kid: bytes | None = None
+    transaction_id: bytes | None = None
+    sender_nonce: bytes | None = None
+    recip_nonce: bytes | None = None
+    free_text: tuple[str, ...] = ()
+    general_info: tuple[InfoTypeAndValue, ...] = ()
+
+    @classmethod
+    def decode(cls, contents: bytes) -> PKIHeader:
+        """Read the contents octets of ``PKIHeader``.
+
+        :raises PKIError: ``MALFORMED``.
+        """
+        cursor = der.Cursor(contents)
+        pvno = der.decode_integer(cursor.take(der.INTEGER))
+        sender = GeneralName.read(cursor)
+        recipient = GeneralName.read(cursor)
+        message_time = cursor.optional(_MESSAGE_TIME)
+        protection_alg = cursor.optional(_PROTECTION_ALG)
+        sender_kid = _octets(cursor.optional(_SENDER_KID))
+        recip_kid = _octets(cursor.optional(_RECIP_KID))
+        transaction_id = _octets(cursor.optional(_TRANSACTION_ID))
+        sender_nonce = _octets(cursor.optional(_SENDER_NONCE))
+        recip_nonce = _octets(cursor.optional(_RECIP_NONCE))
+        free_text = cursor.optional(_FREE_TEXT)
+        general_info = cursor.optional(_GENERAL_INFO)
+        cursor.finish()
+        return cls(
+            pvno=pvno,
+            sender=sender,
+            recipient=recipient,
+            message_time=_decode_time(message_time),
+            protection_alg=_decode_algorithm(protection_alg),
+            sender_kid=sender_kid,
+            recip_kid=recip_kid,
+            transaction_id=transaction_id,
+            sender_nonce=sender_nonce,
+            recip_nonce=recip_nonce,
+            free_text=_decode_free_text(free_text),
+            general_info=_decode_general_info(general_info),
+        )
+
+    def encode(self) -> bytes:
+        """The ``PKIHeader`` SEQUENCE."""
+        parts = [der.integer(self.pvno), self.sender.encode(), self.recipient.encode()]
+        if self.message_time is not None:
+            parts.append(der.explicit(0, der.generalized_time(self.message_time)))
+        if self.protection_alg is not None:
+            parts.append(der.explicit(1, self.protection_alg.encode()))
+        for number, octets in (
+            (2, self.sender_kid),
+            (3, self.recip_kid),
+            (4, self.transaction_id),
+            (5, self.sender_nonce),
+            (6, self.recip_nonce),
+        ):
+            if octets is not None:
+                parts.append(der.explicit(number, der.octet_string(octets)))
+        if self.free_text:
+            parts.append(der.explicit(7, encode_free_text(self.free_text)))
+        if self.general_info:
+            parts.append(der.explicit(8, encode_info_values(self.general_info)))
+        return der.sequence(*parts)
+
+    def find_info(self, oid: str) -> InfoTypeAndValue | None:
+        """The first general information of this type; None if there is none."""
+        for info in self.general_info:
+            if info.oid == oid:
+                return info
+        return None
+
+
+def decode_info_values(element: bytes) -> tuple[InfoTypeAndValue, ...]:
+    """Read a SEQUENCE OF ``InfoTypeAndValue``, whole: 0 to `MAX_INFO_VALUES`.
+
+    :raises PKIError: ``MALFORMED``.
+    """
+    cursor = der.Cursor(der.single(element, der.SEQUENCE))
+    found: list[InfoTypeAndValue] = []
+    while cursor:
+        if len(found) == MAX_INFO_VALUES:
+            der.malformed(f"more than {MAX_INFO_VALUES} InfoTypeAndValue")
+        found.append(InfoTypeAndValue.decode(cursor.take(der.SEQUENCE)))
+    return tuple(found)
+
+
+def encode_info_values(values: tuple[InfoTypeAndValue, ...]) -> bytes:
+    """The SEQUENCE OF ``InfoTypeAndValue``."""
+    return der.sequence(*(value.encode() for value in values))
+
+
+def _octets(wrapped: bytes | None) -> bytes | None:
+    return None if wrapped is None else der.single(wrapped, der.OCTET_STRING)
+
+
+def _decode_time(wrapped: bytes | None) -> datetime.datetime | None:
+    if wrapped is None:
+        return None
+    return der.decode_generalized_time(der.single(wrapped, der.GENERALIZED_TIME))
+
+
+def _decode_algorithm(wrapped: bytes | None) -> AlgorithmIdentifier | None:
+    if wrapped is None:
+        return None
+    return AlgorithmIdentifier.decode(der.single(wrapped, der.SEQUENCE))
+
+
+def _decode_free_text(wrapped: bytes | None) -> tuple[str, ...]:
+    if wrapped is None:
+        return ()
+    return decode_free_text(der.single(wrapped, der.SEQUENCE))
+
+
+def _decode_general_info(wrapped: bytes | None) -> tuple[InfoTypeAndValue, ...]:
+    if wrapped is None:
+        return ()
+    found = decode_info_values(wrapped)
+    if not found:
+        der.malformed("generalInfo without an InfoTypeAndValue")
+    return found
