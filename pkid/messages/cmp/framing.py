@@ -30,8 +30,7 @@ _LENGTH_OCTETS: Final = 4
 _DRAFT_PREFIX_OCTETS: Final = 3
 _CLOSE_FLAG: Final = 0x01
 _HTTP_METHODS: Final = frozenset(
-    (b"GET ", b"POST", b"PUT ", b"HEAD", b"OPTI", b"DELE", b"PATC", b"TRAC", b"CONN")
-    + (b"PRI ",)
+    b"GET |POST|PUT |HEAD|OPTI|DELE|PATC|TRAC|CONN|PRI ".split(b"|")
 )
 _NOTHING: Final = b"\x00"
 
@@ -42,6 +41,9 @@ class Framing(enum.Enum):
     RFC2510 = 1
     TCP_DRAFT = 2
     BARE = 0
+
+
+_PREFIX_OCTETS: Final = {Framing.RFC2510: 1, Framing.TCP_DRAFT: _DRAFT_PREFIX_OCTETS}
 
 
 class RecordType(enum.IntEnum):
@@ -58,6 +60,12 @@ class RecordType(enum.IntEnum):
     PARTIAL_MSG_REP = 4
     PKI_REP = 5
     ERROR_MSG_REP = 6
+
+
+_TYPES: Final = {
+    Framing.RFC2510: frozenset(RecordType),
+    Framing.TCP_DRAFT: frozenset(RecordType) - {RecordType.PARTIAL_MSG_REP},
+}
 
 
 class ErrorMessageCode(enum.IntEnum):
@@ -122,6 +130,12 @@ class Fault:
 Event = Record | Foreign | Fault
 
 
+class _BrokenStreamError(Exception):
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.text)
+        self.fault = fault
+
+
 class RecordReader:
     """Cuts a stream into records, whatever pieces it arrives in.
 
@@ -160,7 +174,10 @@ class RecordReader:
         self._buffer += octets
         start = 0
         while not self._done:
-            step = self._next(start)
+            try:
+                step = self._next(start)
+            except _BrokenStreamError as broken:
+                step = broken.fault, start
             if step is None:
                 break
             event, start = step
@@ -182,79 +199,58 @@ class RecordReader:
         if head[0] == der.SEQUENCE:
             return self._next_bare(head, start)
         if head[:_LENGTH_OCTETS] == b"\0\0\0\0":
-            return self._fault("a record of length 0"), start
+            raise _broken("a record of length 0")
         if len(head) == _LENGTH_OCTETS:
             return None
-        if head[4] == DRAFT_VERSION:
-            return self._next_draft(head, start)
-        if head[4] <= RecordType.ERROR_MSG_REP:
-            return self._next_rfc2510(head, start)
-        return self._version_fault(), start
+        return self._next_framed(head, start)
 
-    def _next_rfc2510(self, head: bytes, start: int) -> tuple[Event, int] | None:
-        if Framing.RFC2510 not in self._accepted:
-            return self._version_fault(), start
+    def _next_framed(self, head: bytes, start: int) -> tuple[Event, int] | None:
+        framing = _framing(head[4])
+        if framing is None or framing not in self._accepted:
+            raise self._unsupported()
+        prefix = _PREFIX_OCTETS[framing]
         length = int.from_bytes(head[:_LENGTH_OCTETS], "big")
-        if length - 1 > self._limit:
-            return self._fault("a record above the limit", Framing.RFC2510), start
-        value = self._value(start + _LENGTH_OCTETS + 1, length - 1)
-        if value is None:
+        if length < prefix:
+            raise _broken("a record shorter than its own head", framing)
+        if length - prefix > self._limit:
+            raise _broken("a record above the limit", framing)
+        if len(head) < _LENGTH_OCTETS + prefix:
             return None
-        record = Record(Framing.RFC2510, RecordType(head[4]), close=False, value=value)
-        return record, start + _LENGTH_OCTETS + length
-
-    def _next_draft(self, head: bytes, start: int) -> tuple[Event, int] | None:
-        if Framing.TCP_DRAFT not in self._accepted:
-            return self._version_fault(), start
-        length = int.from_bytes(head[:_LENGTH_OCTETS], "big")
-        if length < _DRAFT_PREFIX_OCTETS:
-            return self._fault("a record shorter than its own head"), start
-        if length - _DRAFT_PREFIX_OCTETS > self._limit:
-            return self._fault("a record above the limit"), start
-        if len(head) < _LENGTH_OCTETS + _DRAFT_PREFIX_OCTETS:
+        kind = head[_LENGTH_OCTETS + prefix - 1]
+        if kind not in _TYPES[framing]:
+            raise _broken(
+                "unknown type of record", framing, ErrorMessageCode.INVALID_MESSAGE_TYPE
+            )
+        end = start + _LENGTH_OCTETS + length
+        if len(self._buffer) < end:
             return None
-        kind = head[6]
-        if kind > RecordType.ERROR_MSG_REP or kind == RecordType.PARTIAL_MSG_REP:
-            code = ErrorMessageCode.INVALID_MESSAGE_TYPE
-            return Fault(Framing.TCP_DRAFT, code, "unknown message type"), start
-        value = self._value(
-            start + _LENGTH_OCTETS + _DRAFT_PREFIX_OCTETS, length - _DRAFT_PREFIX_OCTETS
-        )
-        if value is None:
-            return None
-        close = bool(head[5] & _CLOSE_FLAG)
-        record = Record(Framing.TCP_DRAFT, RecordType(kind), close, value)
-        return record, start + _LENGTH_OCTETS + length
+        close = framing is Framing.TCP_DRAFT and bool(head[5] & _CLOSE_FLAG)
+        value = bytes(self._buffer[start + _LENGTH_OCTETS + prefix : end])
+        return Record(framing, RecordType(kind), close, value), end
 
     def _next_bare(self, head: bytes, start: int) -> tuple[Event, int] | None:
         count = head[1] & 0x7F if head[1] & 0x80 else 0
         if count > 3 or head[1] == 0x80 or Framing.BARE not in self._accepted:
-            return self._version_fault(), start
+            raise self._unsupported()
         if len(head) < 2 + count:
             return None
         length = int.from_bytes(head[2 : 2 + count], "big") if count else head[1]
         if length > self._limit:
-            return self._fault("a message above the limit", Framing.BARE), start
-        value = self._value(start, 2 + count + length)
-        if value is None:
+            raise _broken("a message above the limit", Framing.BARE)
+        end = start + 2 + count + length
+        if len(self._buffer) < end:
             return None
+        value = bytes(self._buffer[start:end])
         record = Record(Framing.BARE, RecordType.PKI_REQ, close=False, value=value)
-        return record, start + len(value)
+        return record, end
 
-    def _value(self, start: int, size: int) -> bytes | None:
-        if len(self._buffer) < start + size:
-            return None
-        return bytes(self._buffer[start : start + size])
-
-    def _version_fault(self) -> Fault:
+    def _unsupported(self) -> _BrokenStreamError:
         framing = Framing.TCP_DRAFT
         if framing not in self._accepted and Framing.RFC2510 in self._accepted:
             framing = Framing.RFC2510
-        code = ErrorMessageCode.VERSION_NOT_SUPPORTED
-        return Fault(framing, code, "framing not supported")
-
-    def _fault(self, text: str, framing: Framing = Framing.TCP_DRAFT) -> Fault:
-        return Fault(framing, ErrorMessageCode.GENERAL_CLIENT_ERROR, text)
+        return _broken(
+            "framing not supported", framing, ErrorMessageCode.VERSION_NOT_SUPPORTED
+        )
 
 
 def encode_record(record: Record) -> bytes:
@@ -418,3 +414,17 @@ def _foreign(head: bytes) -> ForeignProtocol | None:
     if head[:2] == b"\x16\x03":
         return ForeignProtocol.TLS
     return ForeignProtocol.HTTP if head[:4] in _HTTP_METHODS else None
+
+
+def _framing(octet: int) -> Framing | None:
+    if octet == DRAFT_VERSION:
+        return Framing.TCP_DRAFT
+    return Framing.RFC2510 if octet <= RecordType.ERROR_MSG_REP else None
+
+
+def _broken(
+    text: str,
+    framing: Framing = Framing.TCP_DRAFT,
+    code: ErrorMessageCode = ErrorMessageCode.GENERAL_CLIENT_ERROR,
+) -> _BrokenStreamError:
+    return _BrokenStreamError(Fault(framing, code, text))
