@@ -12,7 +12,8 @@ from typing import Any
 
 import hypothesis
 import pytest
-from twisted.logger import globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from zope.interface import implementer
 
 REQUIREMENTS = Path(__file__).parents[1] / "docs" / "conformance" / "requirements.toml"
 MOST_IDS_A_MARK = 3
@@ -84,7 +85,8 @@ def no_lost_failure() -> Iterator[None]:
     """Fail the test whose Deferred failed with nobody listening."""
     lost: list[str] = []
 
-    def observe(event: dict[str, Any]) -> None:
+    @implementer(ILogObserver)
+    def observe(event: LogEvent) -> None:
         if event.get("log_namespace") == "twisted.internet.defer" and event.get(
             "log_failure"
         ):
