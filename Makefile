@@ -7,8 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# twistd finds plugins by path: a plain editable install hides them.
-INSTALL := $(PIP) install --config-settings editable_mode=compat --editable
+INSTALL := $(PIP) install --editable
 METADATA := setup.cfg pyproject.toml
 QUICK := not interop and not robustness
 
