@@ -1,0 +1,441 @@
+"""Between records of the engine's model and rows of the tables.
+
+Pure. A time is whole microseconds since 1970 UTC, a serial number 20 octets
+big-endian; names that repeat in every row travel as the small integers of ``names``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from pkid.asn1 import der
+from pkid.engine.model import (
+    ApprovalRequest,
+    ApprovalStatus,
+    AuditEvent,
+    AuditRecord,
+    AuthorityRecord,
+    CertificateRecord,
+    CertificateReference,
+    CertificateStatus,
+    Credential,
+    CredentialKind,
+    CRLRecord,
+    EndEntity,
+    EntityStatus,
+    KeyHandleRecord,
+    RevocationReason,
+    RevokedEntry,
+    TransactionKey,
+    TransactionRecord,
+    TransactionStatus,
+    UpdateState,
+)
+from pkid.errors import ErrorCode, PKIError
+
+#: What sqlite3 gives: the columns in the order of the statement.
+Row = tuple[Any, ...]
+#: The number of a repeated name, and back.
+NameNumber = Callable[[str], int]
+NameText = Callable[[int], str]
+
+SERIAL_OCTETS: Final = 20
+MAX_CHAIN: Final = 16
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+CERTIFICATE_COLUMNS: Final = (
+    "authority, serial, subject, fingerprint, spki_hash, subject_key_id, entity, "
+    "profile, alias, protocol, requester, not_before, not_after, issued_at, status, "
+    "update_state, reason, revoked_at, invalidity_at, replaces_authority, "
+    "replaces_serial, credential"
+)
+TRANSACTION_COLUMNS: Final = (
+    "transaction_id, alias, protocol, requester, request_hash, status, created, due, "
+    "certificate_authority, certificate_serial, request_id, state, version"
+)
+ENTITY_COLUMNS: Final = (
+    "name, status, created, subject, alternative_names, authority, "
+    "certificate_profile, end_entity_profile, vendor, made_by, enrollments_left, "
+    "version"
+)
+CREDENTIAL_COLUMNS: Final = (
+    "id, kind, reference, sealed, created, alias, entity, subject, uses_left, "
+    "expires, failures, locked_until"
+)
+APPROVAL_COLUMNS: Final = (
+    "id, protocol, alias, transaction_requester, transaction_id, request_alias, "
+    "request_protocol, requester, subject, entity, rule, needed, enrollment, digest, "
+    "created, expires, status, approvers, note, version"
+)
+
+
+def marks(columns: str) -> str:
+    """As many question marks as there are columns."""
+    return ", ".join("?" * (columns.count(",") + 1))
+
+
+def from_time(moment: datetime) -> int:
+    """Microseconds since 1970 of an aware datetime."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def to_time(microseconds: int) -> datetime:
+    """Aware UTC datetime of a stored time."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def from_optional_time(moment: datetime | None) -> int | None:
+    """As `from_time`, NULL for None."""
+    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
+
+
+def to_optional_time(microseconds: int | None) -> datetime | None:
+    """As `to_time`, None for NULL."""
+    return None if microseconds is None else to_time(microseconds)
+
+
+def from_serial(serial: int) -> bytes:
+    """A serial or CRL number as 20 octets (RFC 5280 section 4.1.2.2's limit).
+
+    :raises PKIError: ``BAD_REQUEST`` when it is negative or longer.
+    """
+    try:
+        return serial.to_bytes(SERIAL_OCTETS, "big")
+    except OverflowError:
+        raise PKIError(
+            ErrorCode.BAD_REQUEST, "a serial or CRL number does not fit 20 octets"
+        ) from None
+
+
+def to_serial(octets: bytes) -> int:
+    """Number of 20 stored octets."""
+    return int.from_bytes(octets, "big")
+
+
+# --- certificates ---------------------------------------------------------------
+
+
+def from_certificate(record: CertificateRecord, number: NameNumber) -> Row:
+    """Row of ``certificates``, in the order of `CERTIFICATE_COLUMNS`."""
+    reference, replaces = record.reference, record.replaces
+    return (
+        number(reference.authority),
+        from_serial(reference.serial),
+        record.subject,
+        record.fingerprint,
+        record.spki_hash,
+        record.subject_key_id,
+        record.entity,
+        number(record.profile),
+        number(record.alias),
+        number(record.protocol),
+        record.requester,
+        from_time(record.not_before),
+        from_time(record.not_after),
+        from_time(record.issued_at),
+        int(record.status),
+        int(record.update_state),
+        None if record.reason is None else int(record.reason),
+        from_optional_time(record.revoked_at),
+        from_optional_time(record.invalidity_at),
+        None if replaces is None else number(replaces.authority),
+        None if replaces is None else from_serial(replaces.serial),
+        record.credential,
+    )
+
+
+def to_certificate(row: Row, text: NameText) -> CertificateRecord:
+    """Record of a row in the order of `CERTIFICATE_COLUMNS`."""
+    return CertificateRecord(
+        reference=CertificateReference(text(row[0]), to_serial(row[1])),
+        subject=row[2],
+        fingerprint=row[3],
+        spki_hash=row[4],
+        subject_key_id=row[5],
+        entity=row[6],
+        profile=text(row[7]),
+        alias=text(row[8]),
+        protocol=text(row[9]),
+        requester=row[10],
+        not_before=to_time(row[11]),
+        not_after=to_time(row[12]),
+        issued_at=to_time(row[13]),
+        status=CertificateStatus(row[14]),
+        update_state=UpdateState(row[15]),
+        reason=None if row[16] is None else RevocationReason(row[16]),
+        revoked_at=to_optional_time(row[17]),
+        invalidity_at=to_optional_time(row[18]),
+        replaces=to_reference(row[19], row[20], text),
+        credential=row[21],
+    )
+
+
+def to_reference(
+    authority: int | None, serial: bytes | None, text: NameText
+) -> CertificateReference | None:
+    """Reference of two columns that are NULL together."""
+    if authority is None or serial is None:
+        return None
+    return CertificateReference(text(authority), to_serial(serial))
+
+
+def to_revoked_entry(row: Row) -> RevokedEntry:
+    """Entry of (serial, revoked_at, reason, invalidity_at)."""
+    return RevokedEntry(
+        to_serial(row[0]),
+        to_time(row[1] or 0),
+        RevocationReason(row[2] or 0),
+        to_optional_time(row[3]),
+    )
+
+
+# --- transactions ---------------------------------------------------------------
+
+
+def from_transaction(record: TransactionRecord, number: NameNumber) -> Row:
+    """Row of ``transactions``, in the order of `TRANSACTION_COLUMNS`."""
+    key, certificate = record.key, record.certificate
+    return (
+        key.transaction_id,
+        number(key.alias),
+        number(key.protocol),
+        key.requester,
+        record.request_hash,
+        int(record.status),
+        from_time(record.created),
+        from_time(record.due),
+        None if certificate is None else number(certificate.authority),
+        None if certificate is None else from_serial(certificate.serial),
+        record.request_id,
+        record.state,
+        record.version,
+    )
+
+
+def to_transaction(row: Row, text: NameText) -> TransactionRecord:
+    """Record of a row in the order of `TRANSACTION_COLUMNS`."""
+    return TransactionRecord(
+        key=TransactionKey(text(row[2]), text(row[1]), row[3], row[0]),
+        request_hash=row[4],
+        status=TransactionStatus(row[5]),
+        created=to_time(row[6]),
+        due=to_time(row[7]),
+        certificate=to_reference(row[8], row[9], text),
+        request_id=row[10],
+        state=row[11],
+        version=row[12],
+    )
+
+
+# --- entities, credentials, approvals -------------------------------------------
+
+
+def from_entity(entity: EndEntity) -> Row:
+    """Row of ``entities``, in the order of `ENTITY_COLUMNS`."""
+    return (
+        entity.name,
+        entity.status.value,
+        from_time(entity.created),
+        entity.subject,
+        json.dumps(entity.alternative_names),
+        entity.authority,
+        entity.certificate_profile,
+        entity.end_entity_profile,
+        entity.vendor,
+        entity.made_by,
+        entity.enrollments_left,
+        entity.version,
+    )
+
+
+def to_entity(row: Row) -> EndEntity:
+    """Record of a row in the order of `ENTITY_COLUMNS`."""
+    return EndEntity(
+        name=row[0],
+        status=EntityStatus(row[1]),
+        created=to_time(row[2]),
+        subject=row[3],
+        alternative_names=tuple(json.loads(row[4])),
+        authority=row[5],
+        certificate_profile=row[6],
+        end_entity_profile=row[7],
+        vendor=row[8],
+        made_by=row[9],
+        enrollments_left=row[10],
+        version=row[11],
+    )
+
+
+def from_credential(credential: Credential) -> Row:
+    """Row of ``credentials``, in the order of `CREDENTIAL_COLUMNS`."""
+    return (
+        credential.id,
+        credential.kind.value,
+        credential.reference,
+        credential.sealed,
+        from_time(credential.created),
+        credential.alias,
+        credential.entity,
+        credential.subject,
+        credential.uses_left,
+        from_optional_time(credential.expires),
+        credential.failures,
+        from_optional_time(credential.locked_until),
+    )
+
+
+def to_credential(row: Row) -> Credential:
+    """Record of a row in the order of `CREDENTIAL_COLUMNS`."""
+    return Credential(
+        id=row[0],
+        kind=CredentialKind(row[1]),
+        reference=row[2],
+        sealed=row[3],
+        created=to_time(row[4]),
+        alias=row[5],
+        entity=row[6],
+        subject=row[7],
+        uses_left=row[8],
+        expires=to_optional_time(row[9]),
+        failures=row[10],
+        locked_until=to_optional_time(row[11]),
+    )
+
+
+def from_approval(approval: ApprovalRequest) -> Row:
+    """Row of ``approvals``, in the order of `APPROVAL_COLUMNS`."""
+    key = approval.transaction
+    return (
+        approval.id,
+        key.protocol,
+        key.alias,
+        key.requester,
+        key.transaction_id,
+        approval.alias,
+        approval.protocol,
+        approval.requester,
+        approval.subject,
+        approval.entity,
+        approval.rule,
+        approval.needed,
+        approval.enrollment,
+        approval.digest,
+        from_time(approval.created),
+        from_time(approval.expires),
+        approval.status.value,
+        json.dumps(approval.approvers),
+        approval.note,
+        approval.version,
+    )
+
+
+def to_approval(row: Row) -> ApprovalRequest:
+    """Record of a row in the order of `APPROVAL_COLUMNS`."""
+    return ApprovalRequest(
+        id=row[0],
+        transaction=TransactionKey(row[1], row[2], row[3], row[4]),
+        alias=row[5],
+        protocol=row[6],
+        requester=row[7],
+        subject=row[8],
+        entity=row[9],
+        rule=row[10],
+        needed=row[11],
+        enrollment=row[12],
+        digest=row[13],
+        created=to_time(row[14]),
+        expires=to_time(row[15]),
+        status=ApprovalStatus(row[16]),
+        approvers=tuple(json.loads(row[17])),
+        note=row[18],
+        version=row[19],
+    )
+
+
+# --- authorities, CRLs, keys ----------------------------------------------------
+
+
+def from_authority(record: AuthorityRecord, number: NameNumber) -> Row:
+    """Row of ``authorities``: name, certificate, chain, key, created, number, active.
+
+    The chain is stored as a DER SEQUENCE of its certificates.
+    """
+    return (
+        number(record.name),
+        record.certificate,
+        der.sequence(*record.chain),
+        record.key,
+        from_time(record.created),
+        from_serial(record.crl_number),
+        int(record.active),
+    )
+
+
+def to_authority(row: Row, text: NameText) -> AuthorityRecord:
+    """Record of a row as `from_authority` makes it."""
+    chain = der.Cursor(der.single(row[2], der.SEQUENCE))
+    return AuthorityRecord(
+        name=text(row[0]),
+        certificate=row[1],
+        chain=tuple(chain.raw_elements(MAX_CHAIN)),
+        key=row[3],
+        created=to_time(row[4]),
+        crl_number=to_serial(row[5]),
+        active=bool(row[6]),
+    )
+
+
+def to_crl(row: Row, text: NameText) -> CRLRecord:
+    """Record of (authority, number, this_update, next_update, der)."""
+    return CRLRecord(
+        authority=text(row[0]),
+        number=to_serial(row[1]),
+        this_update=to_time(row[2]),
+        next_update=to_time(row[3]),
+        der=row[4],
+    )
+
+
+def to_key_handle(row: Row) -> KeyHandleRecord:
+    """Record of (name, purpose, spec, public_key, created)."""
+    return KeyHandleRecord(
+        name=row[0],
+        purpose=row[1],
+        spec=row[2],
+        public_key=row[3],
+        created=to_time(row[4]),
+    )
+
+
+# --- audit ----------------------------------------------------------------------
+
+_EVENT_TEXTS: Final = tuple(field.name for field in fields(AuditEvent))[1:]
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def encode_event(event: AuditEvent) -> str:
+    """The canonical text of an event, which the digest chain covers.
+
+    JSON in ASCII without spaces; the fields in the order of `AuditEvent`, those that
+    are empty left out, so that a field added later changes no stored record.
+    """
+    values = {"at": event.at.astimezone(UTC).isoformat()}
+    for name in _EVENT_TEXTS:
+        text = getattr(event, name)
+        if text:
+            values[name] = text
+    return _ENCODE(values)
+
+
+def to_audit_record(row: Row) -> AuditRecord:
+    """Record of (sequence, digest, event)."""
+    values = json.loads(row[2])
+    values["at"] = datetime.fromisoformat(values["at"])
+    for required in ("action", "outcome", "actor"):
+        values.setdefault(required, "")
+    return AuditRecord(sequence=row[0], digest=row[1], event=AuditEvent(**values))

@@ -1,0 +1,197 @@
+-- Schema 1 of pkid.sqlite. Times are microseconds since 1970 UTC; serial and CRL numbers
+-- are 20 octets big-endian, so that their order is the order of time. Names of
+-- authorities, profiles, aliases and protocols stand once, in "names".
+
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY NOT NULL,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE names (
+    id INTEGER PRIMARY KEY,
+    text TEXT NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE authorities (
+    name INTEGER PRIMARY KEY REFERENCES names (id),
+    certificate BLOB NOT NULL,
+    chain BLOB NOT NULL,
+    key TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    crl_number BLOB NOT NULL CHECK (length(crl_number) = 20),
+    active INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE key_handles (
+    name TEXT PRIMARY KEY NOT NULL,
+    purpose TEXT NOT NULL,
+    spec TEXT NOT NULL,
+    public_key BLOB NOT NULL UNIQUE,
+    created INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The row is about 200 octets; the DER stands aside, so that scans stay small.
+CREATE TABLE certificates (
+    id INTEGER PRIMARY KEY,
+    authority INTEGER NOT NULL REFERENCES names (id),
+    serial BLOB NOT NULL CHECK (length(serial) = 20),
+    subject TEXT NOT NULL,
+    fingerprint BLOB NOT NULL,
+    spki_hash BLOB NOT NULL,
+    subject_key_id BLOB NOT NULL,
+    entity TEXT NOT NULL,
+    profile INTEGER NOT NULL,
+    alias INTEGER NOT NULL,
+    protocol INTEGER NOT NULL,
+    requester TEXT NOT NULL,
+    not_before INTEGER NOT NULL,
+    not_after INTEGER NOT NULL,
+    issued_at INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    update_state INTEGER NOT NULL,
+    reason INTEGER,
+    revoked_at INTEGER,
+    invalidity_at INTEGER,
+    replaces_authority INTEGER,
+    replaces_serial BLOB,
+    credential INTEGER,
+    UNIQUE (authority, serial)
+) STRICT;
+
+-- Every index here is written at each issuance. Of digests only eight octets are
+-- indexed: these keys are random, and every octet less keeps more of them in a page.
+CREATE INDEX certificates_fingerprint ON certificates (substr(fingerprint, 1, 8));
+CREATE INDEX certificates_spki_hash ON certificates (substr(spki_hash, 1, 8));
+CREATE INDEX certificates_key_id ON certificates (substr(subject_key_id, 1, 8));
+-- Renewal and the web pages find a device by its entity; its certificates are few.
+CREATE INDEX certificates_entity ON certificates (entity);
+CREATE INDEX certificates_subject ON certificates (subject);
+-- Pages "newest first"; it grows at its end only, as the UNIQUE one above.
+CREATE INDEX certificates_issued ON certificates (authority, issued_at);
+-- These two cost nothing at issuance of an active certificate. The first holds all that
+-- a CRL says, the second finds the rare ones in a search by status.
+CREATE INDEX certificates_revoked ON certificates
+    (authority, serial, not_after, revoked_at, reason, invalidity_at)
+    WHERE status IN (3, 4);
+CREATE INDEX certificates_status ON certificates (status, authority, issued_at)
+    WHERE status <> 2;
+
+CREATE TABLE certificate_der (
+    id INTEGER PRIMARY KEY REFERENCES certificates (id),
+    der BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE transactions (
+    id INTEGER PRIMARY KEY,
+    transaction_id BLOB NOT NULL,
+    alias INTEGER NOT NULL,
+    protocol INTEGER NOT NULL,
+    requester TEXT NOT NULL,
+    request_hash BLOB NOT NULL,
+    status INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    due INTEGER NOT NULL,
+    certificate_authority INTEGER,
+    certificate_serial BLOB,
+    request_id TEXT,
+    state BLOB NOT NULL,
+    version INTEGER NOT NULL,
+    -- In this order it also finds a transaction whose requester is not known yet.
+    UNIQUE (transaction_id, alias, protocol, requester)
+) STRICT;
+CREATE INDEX transactions_due ON transactions (status, due);
+
+CREATE TABLE entities (
+    name TEXT PRIMARY KEY NOT NULL,
+    status TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    subject TEXT NOT NULL,
+    alternative_names TEXT NOT NULL,
+    authority TEXT NOT NULL,
+    certificate_profile TEXT NOT NULL,
+    end_entity_profile TEXT NOT NULL,
+    vendor TEXT NOT NULL,
+    made_by TEXT NOT NULL,
+    enrollments_left INTEGER,
+    version INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX entities_vendor ON entities (vendor) WHERE vendor <> '';
+
+CREATE TABLE credentials (
+    id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    reference TEXT NOT NULL,
+    sealed BLOB NOT NULL,
+    created INTEGER NOT NULL,
+    alias TEXT NOT NULL,
+    entity TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    uses_left INTEGER CHECK (uses_left IS NULL OR uses_left >= 0),
+    expires INTEGER,
+    failures INTEGER NOT NULL,
+    locked_until INTEGER,
+    UNIQUE (kind, reference)
+) STRICT;
+
+CREATE TABLE approvals (
+    id TEXT PRIMARY KEY NOT NULL,
+    protocol TEXT NOT NULL,
+    alias TEXT NOT NULL,
+    transaction_requester TEXT NOT NULL,
+    transaction_id BLOB NOT NULL,
+    request_alias TEXT NOT NULL,
+    request_protocol TEXT NOT NULL,
+    requester TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    entity TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    needed INTEGER NOT NULL,
+    enrollment BLOB NOT NULL,
+    digest BLOB NOT NULL,
+    created INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    approvers TEXT NOT NULL,
+    note TEXT NOT NULL,
+    version INTEGER NOT NULL
+) STRICT;
+CREATE INDEX approvals_status ON approvals (status, created);
+
+CREATE TABLE crls (
+    authority INTEGER NOT NULL REFERENCES authorities (name),
+    number BLOB NOT NULL CHECK (length(number) = 20),
+    this_update INTEGER NOT NULL,
+    next_update INTEGER NOT NULL,
+    der BLOB NOT NULL,
+    PRIMARY KEY (authority, number)
+) STRICT;
+
+-- "event" is the canonical text that the digest chain covers.
+CREATE TABLE audit (
+    sequence INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL CHECK (length(digest) = 32),
+    event TEXT NOT NULL
+) STRICT;
+
+-- Follows "audit" in slices, up to the sequence in meta "audit-indexed".
+CREATE TABLE audit_terms (
+    term TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    by_prefix INTEGER NOT NULL,
+    PRIMARY KEY (term, sequence, by_prefix)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE audit_checkpoints (
+    sequence INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL,
+    signature BLOB NOT NULL,
+    at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL
+) STRICT;
+
+INSERT INTO meta (key, value) VALUES ('schema', 1), ('audit-indexed', 0);
