@@ -1,0 +1,238 @@
+"""The one table of URLs.
+
+A door is a row: a pattern, the responder that answers, what the pattern's segments
+mean, which methods it takes and how much it reads. Protocols that come later add
+rows, nothing else.
+
+A path is cut at "/", each segment is percent-decoded once, and what stands for a
+name must be ``[a-z0-9_-]{1,64}``: no name from a URL can ever be a path.
+
+Source: RFC 9811 section 3.4 and RFC 9483 section 6.1 (paths of CMP).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
+
+from pkid.responders.base import Responder
+
+KIB = 1024
+
+#: Operation labels of CMP: RFC 9811's names, their short forms, and body names.
+CMP_OPERATIONS = frozenset(
+    {
+        "initialization", "certification", "keyupdate", "pkcs10", "revocation",
+        "getcacerts", "getrootupdate", "getcertreqtemplate", "getcrls", "nested",
+        "ir", "cr", "kur", "p10", "rr", "crts", "rcu", "att", "crls", "nest",
+        "p10cr", "ccr", "certConf", "genm", "popdecr",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One row.
+
+    :ivar pattern: path whose segments are literal, or ``<alias>`` or
+        ``<operation>``, perhaps with a literal end (``<alias>.crl``).
+    :ivar responder: key of the responder that answers.
+    :ivar methods: what it takes. HEAD goes with GET and OPTIONS with anything.
+    :ivar alias: the entrance, for patterns that name none.
+    :ivar operation: for patterns that name none.
+    :ivar operations: the closed set for ``<operation>``.
+    :ivar body_limit: octets of the request's body; more is 413.
+    """
+
+    pattern: str
+    responder: str
+    methods: tuple[str, ...] = ("POST",)
+    alias: str = ""
+    operation: str = ""
+    operations: frozenset[str] = frozenset()
+    body_limit: int = 64 * KIB
+
+    @property
+    def allow(self) -> str:
+        """Value of the Allow header."""
+        head = ("HEAD",) if "GET" in self.methods else ()
+        return ", ".join((*self.methods, *head, "OPTIONS"))
+
+
+def cmp_routes(
+    *,
+    default_alias: str = "default",
+    at_root: bool = False,
+    body_limit: int = 256 * KIB,
+) -> tuple[Route, ...]:
+    """Give the rows of CMP over HTTP.
+
+    :param default_alias: the entrance of paths that name none.
+    :param at_root: whether "/" is one of them.
+    :param body_limit: octets of a request; chains of post-quantum keys are large.
+    """
+    unnamed = ["/.well-known/cmp", "/pkix", "/pkix/"]
+    if at_root:
+        unnamed.append("/")
+    named = (
+        "/.well-known/cmp/p/<alias>",
+        "/cmp/<alias>",
+        "/ejbca/publicweb/cmp/<alias>",
+    )
+
+    def row(pattern: str, alias: str = "") -> Route:
+        return Route(
+            pattern=pattern,
+            responder="cmp",
+            alias=alias,
+            operations=CMP_OPERATIONS,
+            body_limit=body_limit,
+        )
+
+    return (
+        *(row(pattern, default_alias) for pattern in unnamed),
+        row("/.well-known/cmp/<operation>", default_alias),
+        *(row(pattern) for pattern in named),
+        row("/.well-known/cmp/p/<alias>/<operation>"),
+    )
+
+
+def _get(pattern: str, responder: str, operation: str) -> Route:
+    return Route(
+        pattern=pattern,
+        responder=responder,
+        operation=operation,
+        methods=("GET",),
+        body_limit=0,
+    )
+
+
+STATUS_ROUTES = (
+    _get("/crls/<alias>.crl", "status", "crl"),
+    _get("/certificates/<alias>.cer", "status", "certificate"),
+)
+OPERATIONS_ROUTES = (
+    _get("/livez", "operations", "livez"),
+    _get("/readyz", "operations", "readyz"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where one path leads."""
+
+    route: Route
+    responder: Responder
+    alias: str
+    operation: str
+
+
+_NAME = re.compile(r"[a-z0-9_-]{1,64}").fullmatch
+_VARIABLE = re.compile(r"<(alias|operation)>(.*)").fullmatch
+
+
+@dataclass(slots=True)
+class _Node:
+    """What may follow a path's beginning."""
+
+    route: Route | None = None
+    literal: dict[str, _Node] = field(default_factory=dict)
+    variable: list[tuple[str, str, _Node]] = field(default_factory=list)
+
+    def child(self, segment: str) -> _Node:
+        """Find or make the node that a pattern's segment leads to."""
+        found = _VARIABLE(segment)
+        if found is None:
+            return self.literal.setdefault(segment, _Node())
+        kind, end = found.groups()
+        for other_kind, other_end, node in self.variable:
+            if (kind, end) == (other_kind, other_end):
+                return node
+        node = _Node()
+        self.variable.append((kind, end, node))
+        # The longest end first: "<alias>-delta.crl" before "<alias>.crl".
+        self.variable.sort(key=lambda entry: -len(entry[1]))
+        return node
+
+
+class Site:
+    """The compiled table.
+
+    :param responders: by key; rows whose responder is absent do not exist.
+    :param routes: the rows. Two rows with the same pattern are a fault.
+    :raises ValueError: for such a pair.
+    """
+
+    def __init__(
+        self, responders: Mapping[str, Responder], routes: Iterable[Route]
+    ) -> None:
+        self._responders = dict(responders)
+        self._root = _Node()
+        for route in routes:
+            if route.responder in self._responders:
+                self._add(route)
+
+    def _add(self, route: Route) -> None:
+        node = self._root
+        for segment in route.pattern.split("/")[1:]:
+            node = node.child(segment)
+        if node.route is not None:
+            raise ValueError(f"two routes for {route.pattern}")
+        node.route = route
+
+    def find(self, path: str) -> Target | None:
+        """Find where a path leads.
+
+        :param path: of the request target, still percent-encoded, without query.
+        :return: None where nothing is.
+        """
+        if not path.startswith("/"):
+            return None
+        segments = path.split("/")
+        if "%" in path:
+            segments = [_decoded(segment) for segment in segments]
+        node: _Node | None = self._root
+        names: dict[str, str] = {}
+        for segment in segments[1:]:
+            node = _step(node, segment, names)
+            if node is None:
+                return None
+        return self._target(node, names)
+
+    def _target(self, node: _Node | None, names: dict[str, str]) -> Target | None:
+        if node is None or (route := node.route) is None:
+            return None
+        operation = names.get("operation")
+        if operation is None:
+            operation = route.operation
+        elif operation not in route.operations:
+            return None
+        return Target(
+            route,
+            self._responders[route.responder],
+            names.get("alias", route.alias),
+            operation,
+        )
+
+
+def _decoded(segment: str) -> str:
+    # Latin-1 gives every octet a character, none of which a name may hold.
+    return unquote_to_bytes(segment).decode("latin-1")
+
+
+def _step(node: _Node | None, segment: str, names: dict[str, str]) -> _Node | None:
+    if node is None:
+        return None
+    literal = node.literal.get(segment)
+    if literal is not None:
+        return literal
+    for kind, end, child in node.variable:
+        if segment.endswith(end):
+            name = segment[: len(segment) - len(end)]
+            # An operation is held against its row's closed set instead.
+            if kind == "operation" or _NAME(name):
+                names[kind] = name
+                return child
+    return None
