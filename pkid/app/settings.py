@@ -1,0 +1,111 @@
+"""The configuration as values: what `pkid.app.config` makes of the file.
+
+Pure. Each part of the program gets its own record, never the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pkid.app.endpoints import Endpoint
+from pkid.engine.aliases import ApprovalRule, AuthoritySettings
+from pkid.engine.profiles import CertificateProfile, EndEntityProfile
+from pkid.responders.cmp.aliases import CMPAlias
+from pkid.transports.limits import Limits
+
+DEFAULT_PUBLIC_URL = "http://127.0.0.1:8080"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneralSettings:
+    """Keys outside any table."""
+
+    public_url: str = DEFAULT_PUBLIC_URL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """Where the log goes.
+
+    :ivar file: path; "" is standard output, where twistd and systemd take it.
+    """
+
+    file: str = ""
+    level: str = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySettings:
+    """How private keys rest.
+
+    :ivar passphrase: reference to the passphrase of the key files; "" takes the
+        systemd credential ``pkid-passphrase`` if there is one, else a random one
+        that the first start writes beside the keys.
+    """
+
+    passphrase: str = ""
+    authority_key: str = "ec:P-256"
+    blocked: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageSettings:
+    """Where public files go.
+
+    :ivar published: directory of CRLs and certificates; "" is <state>/published.
+    """
+
+    published: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """One listening endpoint and what it serves."""
+
+    name: str
+    endpoint: Endpoint
+    serves: tuple[str, ...]
+    alias: str = "default"
+    tls: bool = False
+    framings: tuple[str, ...] = ("rfc2510", "draft")
+
+    @property
+    def beyond_loopback(self) -> bool:
+        """Whether other hosts can reach it."""
+        return self.endpoint.beyond_loopback
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VendorSettings:
+    """A manufacturer's trust anchors, as paths of PEM or DER files."""
+
+    name: str
+    anchors: tuple[str, ...]
+    intermediates: tuple[str, ...] = ()
+    identity: str = "serialNumber"
+    allow_expired: bool = False
+    allow_sha1: bool = False
+    minimum_rsa_bits: int = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """Everything that the file says, checked.
+
+    :ivar source: where it came from, for people.
+    """
+
+    source: str
+    general: GeneralSettings = GeneralSettings()
+    log: LogSettings = LogSettings()
+    limits: Limits = field(default_factory=Limits)
+    keys: KeySettings = KeySettings()
+    storage: StorageSettings = StorageSettings()
+    listeners: Mapping[str, Listener] = field(default_factory=dict)
+    cmp_aliases: Mapping[str, CMPAlias] = field(default_factory=dict)
+    certificate_profiles: Mapping[str, CertificateProfile] = field(default_factory=dict)
+    end_entity_profiles: Mapping[str, EndEntityProfile] = field(default_factory=dict)
+    approval_rules: Mapping[str, ApprovalRule] = field(default_factory=dict)
+    vendors: Mapping[str, VendorSettings] = field(default_factory=dict)
+    authorities: Mapping[str, AuthoritySettings] = field(default_factory=dict)

@@ -1,0 +1,409 @@
+"""Every key of the configuration file but those of profiles.
+
+Pure data. A new setting is a row here and a field of its record; the parser, the
+reference in the documentation and the tests follow.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pkid.app.endpoints import Endpoint, decode_endpoint
+from pkid.app.kinds import (
+    DURATION,
+    IDENTIFIER_KIND,
+    KEY_SPEC,
+    OCTETS,
+    PATH,
+    REFERENCE,
+    SECONDS,
+    TEXT,
+    URL,
+    Flag,
+    ListOf,
+    Optional,
+    Text,
+    Whole,
+    choice,
+    member,
+)
+from pkid.app.profile_tables import CERTIFICATE_PROFILE, END_ENTITY_PROFILE
+from pkid.app.schema import Inline, Key, Shape, Table
+from pkid.app.settings import (
+    GeneralSettings,
+    KeySettings,
+    Listener,
+    LogSettings,
+    StorageSettings,
+    VendorSettings,
+)
+from pkid.engine.aliases import (
+    Alias,
+    ApprovalRule,
+    Authentication,
+    AuthoritySettings,
+    Mode,
+    NameRule,
+    NameScheme,
+)
+from pkid.responders.cmp.aliases import QUIRKS, CMPAlias
+from pkid.transports.limits import Limits
+
+HTTP_SERVICES: Final = ("cmp", "status", "operations")
+TCP_SERVICE: Final = "cmp-tcp"
+
+ENDPOINT: Final = Text(
+    'endpoint like "tcp:8829:interface=127.0.0.1"',
+    decode_endpoint,
+    lambda value: value.text if isinstance(value, Endpoint) else "",
+    empty=False,
+)
+NAMES: Final = ListOf(IDENTIFIER_KIND)
+TEXTS: Final = ListOf(TEXT)
+
+GENERAL = Table(
+    path="",
+    doc="Keys at the top of the file.",
+    records=(GeneralSettings,),
+    keys=(
+        Key(
+            "public_url",
+            URL,
+            "Base of the URLs that go into certificates (CRL, CA certificate). While"
+            " it names loopback, nothing is issued through a listener that other"
+            " hosts can reach. `pkid init --hostname` sets it.",
+        ),
+    ),
+)
+LOG = Table(
+    path="log",
+    doc="The log: one JSON object a line.",
+    records=(LogSettings,),
+    keys=(
+        Key(
+            "file",
+            PATH,
+            "File to write to; empty is standard output. It is opened again when it"
+            " was renamed or removed, so any log rotation works.",
+            reloadable=False,
+        ),
+        Key("level", choice("debug", "info", "warn", "error"), "Least level."),
+    ),
+)
+LIMITS = Table(
+    path="limits",
+    doc="What one client may take: octets, connections, time. All deadlines are"
+    " absolute: no octet that arrives starts one again. Of a TLS handshake, HTTP"
+    " headers and a request the sum is never waited for.",
+    records=(Limits,),
+    keys=(
+        Key(
+            "handshake",
+            SECONDS,
+            "For the TLS handshake.",
+            reloadable=False,
+            field="handshake_seconds",
+        ),
+        Key(
+            "headers",
+            SECONDS,
+            "From the first octet of a request to the end of its headers.",
+            reloadable=False,
+            field="headers_seconds",
+        ),
+        Key(
+            "request",
+            SECONDS,
+            "From the first octet of a request to its last.",
+            reloadable=False,
+            field="request_seconds",
+        ),
+        Key(
+            "write",
+            SECONDS,
+            "For a client to take an answer once it stopped taking it.",
+            reloadable=False,
+            field="write_seconds",
+        ),
+        Key(
+            "idle",
+            SECONDS,
+            "Between two requests.",
+            reloadable=False,
+            field="idle_seconds",
+        ),
+        Key("message_octets", OCTETS, "Longest message over TCP.", reloadable=False),
+        Key(
+            "connections_per_address",
+            Whole(1, 1_000_000),
+            "Connections from one address, over all listeners.",
+            reloadable=False,
+        ),
+        Key(
+            "connections",
+            Whole(1, 1_000_000),
+            "Connections from everywhere, over all listeners.",
+            reloadable=False,
+        ),
+    ),
+)
+KEYS = Table(
+    path="keys",
+    doc="Private keys of this daemon.",
+    records=(KeySettings,),
+    keys=(
+        Key(
+            "passphrase",
+            REFERENCE,
+            "Reference to the passphrase of the key files. Empty: the systemd"
+            " credential `pkid-passphrase` if there is one, else a random one that"
+            " the first start writes to `keys/passphrase`.",
+            reloadable=False,
+        ),
+        Key(
+            "authority_key",
+            KEY_SPEC,
+            "Kind of the keys that the first start makes.",
+            reloadable=False,
+        ),
+        Key(
+            "blocked",
+            PATH,
+            "File of SHA-256 digests (hexadecimal, one a line) of public keys that"
+            " are never certified; empty for none.",
+        ),
+    ),
+)
+STORAGE = Table(
+    path="storage",
+    doc="Files beside the store.",
+    records=(StorageSettings,),
+    keys=(
+        Key(
+            "published",
+            PATH,
+            "Directory of CRLs and CA certificates as ordinary files, for any web"
+            " server; empty is `published` in the state directory.",
+            reloadable=False,
+        ),
+    ),
+)
+LISTENER = Table(
+    path="listener.*",
+    doc="One listening endpoint. A file that has any `[listener.*]` replaces all"
+    " built-in ones.",
+    records=(Listener,),
+    given=("name",),
+    keys=(
+        Key(
+            "endpoint",
+            ENDPOINT,
+            "Twisted endpoint: `tcp:PORT:interface=ADDRESS`, `tcp6:...`,"
+            " `unix:PATH`, `systemd:domain=INET:name=NAME`. Port 0 takes a free one;"
+            " the true addresses stand in `run/listeners.json`.",
+            reloadable=False,
+            example='"tcp:8829:interface=127.0.0.1"',
+        ),
+        Key(
+            "serves",
+            ListOf(choice(TCP_SERVICE, *HTTP_SERVICES), least=1),
+            'What it serves: `"cmp-tcp"` alone, or any of the HTTP services'
+            " `cmp`, `status` (CRLs, CA certificates) and `operations` (health).",
+            reloadable=False,
+            example='["cmp-tcp"]',
+        ),
+        Key(
+            "alias",
+            IDENTIFIER_KIND,
+            "CMP alias of a `cmp-tcp` listener, and of HTTP paths that name none.",
+            reloadable=False,
+        ),
+        Key(
+            "tls",
+            Flag(),
+            "HTTPS: with the daemon's own TLS certificate. A client certificate is"
+            " asked for and never demanded.",
+            reloadable=False,
+        ),
+        Key(
+            "framings",
+            ListOf(choice("rfc2510", "draft"), least=1),
+            "TCP framings that a `cmp-tcp` listener takes.",
+            reloadable=False,
+        ),
+    ),
+)
+NAME_RULE = Table(
+    path="",
+    doc="How RA mode names an entity.",
+    records=(NameRule,),
+    keys=(
+        Key("scheme", member(NameScheme), "Where the name comes from."),
+        Key("parts", TEXTS, "Attribute types; the first that the subject has counts."),
+        Key("fixed", TEXT, "The name, for `fixed`."),
+        Key("prefix", TEXT, "Put before it."),
+        Key("suffix", TEXT, "Put behind it."),
+    ),
+)
+ENTRANCE_KEYS: Final = (
+    Key(
+        "authority", IDENTIFIER_KIND, "Name of the CA that issues.", example='"issuing"'
+    ),
+    Key(
+        "mode",
+        member(Mode),
+        "`ra`: the end entity is made from the request. `client`: it must be"
+        " registered beforehand (`pkid entity add`).",
+    ),
+    Key(
+        "authenticate",
+        ListOf(member(Authentication), frozenset, least=1),
+        "Accepted ways to authenticate: a shared secret (`mac`), an own"
+        " `certificate`, a `vendor` certificate, a listed registration authority"
+        " (`ra`).",
+    ),
+    Key(
+        "certificate_profile",
+        IDENTIFIER_KIND,
+        "Used unless the request names one of `profiles`.",
+    ),
+    Key("profiles", NAMES, "Certificate profiles that a request may name."),
+    Key("end_entity_profile", IDENTIFIER_KIND, "Which names may be asked for."),
+    Key("approval", IDENTIFIER_KIND, "Approval rule; `automatic` signs at once."),
+    Key("name_rule", Inline(NAME_RULE, NameRule), "How RA mode names the entity."),
+    Key("vendors", NAMES, "Vendors (`[vendor.*]`) accepted for `vendor`."),
+    Key(
+        "unknown_vendor_unit",
+        choice("refuse", "pend"),
+        "A unit that is not on the allow-list is refused, or waits for an approver.",
+    ),
+    Key("same_key", Flag(), "Whether a key may be certified again."),
+    Key("renewal", Flag(), "Whether certificates may be renewed here."),
+    Key("renewal_same_key", Flag(), "Whether a renewal may keep its key."),
+    Key(
+        "revoke_replaced",
+        Flag(),
+        "Revoke the old certificate (superseded) once the new one is confirmed.",
+    ),
+    Key(
+        "registration_authorities",
+        TEXTS,
+        "Registration authorities that are trusted here: SHA-256 fingerprints"
+        " (hexadecimal) of their certificates, or `authority/serial`.",
+    ),
+)
+CMP_ALIAS = Table(
+    path="cmp.alias.*",
+    doc="One CMP entrance: the label in the URL, or the alias of a TCP listener. A"
+    " file that has any `[cmp.alias.*]` replaces all built-in ones.",
+    records=(Alias, CMPAlias),
+    given=("name", "protocol", "alias", "unprotected_requests"),
+    keys=(
+        *ENTRANCE_KEYS,
+        Key(
+            "conformance",
+            choice("rfc"),
+            "`rfc`: RFC 9810, tolerant, as old clients need it.",
+        ),
+        Key("implicit_confirm", Flag(), "Grant implicit confirmation when asked."),
+        Key(
+            "confirm_wait",
+            DURATION,
+            "How long a client may take to confirm; then the certificate is revoked.",
+        ),
+        Key(
+            "message_time_window",
+            Optional(DURATION),
+            "How far a message's time may be off; left out: not checked.",
+            example='"5m"',
+        ),
+        Key("allow_sha1", Flag(), "Accept SHA-1 in signatures of messages."),
+        Key(
+            "response_protection",
+            choice("mirror", "signature"),
+            "Protect answers as the request was, or always by signature.",
+        ),
+        Key("fresh_salt", Flag(), "A fresh salt in each MAC-protected answer."),
+        Key(
+            "maximum_iterations",
+            Whole(100, 100_000),
+            "Most iterations that a MAC may ask for.",
+        ),
+        Key("tcp_polling", Flag(), "Offer polling at the level of TCP records."),
+        Key("ca_pubs", Flag(), "Send the root as caPubs in an initial answer."),
+        Key("extra_certs_root", Flag(), "Send the root among extraCerts."),
+        Key(
+            "poll_after",
+            Optional(DURATION),
+            "When a waiting client is told to ask again; left out: as the approval"
+            " rule says.",
+            example='"30s"',
+        ),
+        Key("raverified", Flag(), "Accept raVerified from listed authorities."),
+        Key("quirks", ListOf(choice(*QUIRKS), frozenset), "Leniencies, by name."),
+    ),
+)
+APPROVAL = Table(
+    path="approval.*",
+    doc="Who must agree before a certificate is signed.",
+    records=(ApprovalRule,),
+    given=("name",),
+    keys=(
+        Key("needed", Whole(0, 16), "Number of approvers; 0 is automatic."),
+        Key("approvers", TEXTS, 'Who may approve ("uid:1000"); empty: anybody.'),
+        Key("expires", DURATION, "How long a request waits."),
+        Key("retry_after", DURATION, "When a waiting client is told to ask again."),
+    ),
+)
+VENDOR = Table(
+    path="vendor.*",
+    doc="A manufacturer whose certificates authenticate devices. The default is an"
+    " allow-list: units are registered with `pkid vendor add` or `pkid entity import`.",
+    records=(VendorSettings,),
+    given=("name",),
+    keys=(
+        Key(
+            "anchors",
+            ListOf(PATH, least=1),
+            "PEM or DER files of the roots.",
+            example='["/etc/pkid/vendor-root.pem"]',
+        ),
+        Key("intermediates", ListOf(PATH), "PEM or DER files of CAs below them."),
+        Key(
+            "identity",
+            TEXT,
+            "Attribute of the subject that names the unit, or `subject` for all.",
+        ),
+        Key("allow_expired", Flag(), "Accept expired device certificates."),
+        Key("allow_sha1", Flag(), "Accept SHA-1 signatures in the chain."),
+        Key("minimum_rsa_bits", Whole(1024, 16384), "Least RSA size in the chain."),
+    ),
+)
+AUTHORITY = Table(
+    path="authority.*",
+    doc="Settings of one CA; the CA itself lives in the store.",
+    records=(AuthoritySettings,),
+    given=("name",),
+    keys=(
+        Key("public_url", URL, "As the one at the top, for this CA alone."),
+        Key("crl_period", DURATION, "From one scheduled CRL to the next."),
+        Key("crl_overlap", DURATION, "How much longer a CRL is valid than that."),
+    ),
+)
+
+SHAPE: Final = Shape(
+    (
+        GENERAL,
+        LOG,
+        LIMITS,
+        KEYS,
+        STORAGE,
+        LISTENER,
+        CMP_ALIAS,
+        APPROVAL,
+        VENDOR,
+        AUTHORITY,
+        CERTIFICATE_PROFILE,
+        END_ENTITY_PROFILE,
+    )
+)

@@ -1,0 +1,107 @@
+"""What the parts of a configuration say of each other.
+
+Pure. Every name that is used must be declared; what cannot work together is a fault
+at start, not a refusal on the day of the first request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from pkid.app.kinds import Fault, Faults, suggestion
+from pkid.app.settings import Configuration, Listener
+from pkid.app.tables import TCP_SERVICE
+from pkid.engine.aliases import Alias, Authentication
+
+AUTOMATIC = "automatic"
+
+
+def check_whole(configuration: Configuration, faults: Faults) -> None:
+    """Add a fault for everything that does not fit together."""
+    for fault in _faults(configuration):
+        faults.add(fault.where, fault.what)
+
+
+def _faults(configuration: Configuration) -> Iterator[Fault]:
+    for name, alias in configuration.cmp_aliases.items():
+        yield from _alias_faults(f"cmp.alias.{name}", alias.alias, configuration)
+    for listener in configuration.listeners.values():
+        yield from _listener_faults(listener, configuration)
+    yield from _twice(configuration)
+    yield from _profile_faults(configuration)
+    for name, rule in configuration.approval_rules.items():
+        if rule.approvers and rule.needed > len(rule.approvers):
+            yield Fault(f"approval.{name}.needed", "is more than there are approvers")
+
+
+def _alias_faults(
+    where: str, alias: Alias, configuration: Configuration
+) -> Iterator[Fault]:
+    profiles = configuration.certificate_profiles
+    yield from _unknown(
+        f"{where}.certificate_profile", [alias.certificate_profile], profiles
+    )
+    yield from _unknown(f"{where}.profiles", alias.profiles, profiles)
+    yield from _unknown(
+        f"{where}.end_entity_profile",
+        [alias.end_entity_profile],
+        configuration.end_entity_profiles,
+    )
+    yield from _unknown(
+        f"{where}.approval",
+        [alias.approval],
+        {AUTOMATIC, *configuration.approval_rules},
+    )
+    yield from _unknown(f"{where}.vendors", alias.vendors, configuration.vendors)
+    if Authentication.VENDOR in alias.authenticate and not alias.vendors:
+        yield Fault(f"{where}.vendors", 'is empty, but authenticate has "vendor"')
+    by_authority = Authentication.REGISTRATION_AUTHORITY in alias.authenticate
+    if by_authority and not alias.registration_authorities:
+        yield Fault(
+            f"{where}.registration_authorities",
+            'is empty, but authenticate has "ra"',
+        )
+
+
+def _listener_faults(
+    listener: Listener, configuration: Configuration
+) -> Iterator[Fault]:
+    where = f"listener.{listener.name}"
+    if TCP_SERVICE in listener.serves:
+        if set(listener.serves) != {TCP_SERVICE}:
+            yield Fault(f"{where}.serves", f'"{TCP_SERVICE}" stands alone')
+        if listener.tls:
+            yield Fault(
+                f"{where}.tls", "CMP over TCP has no TLS; use an HTTPS listener"
+            )
+    if {TCP_SERVICE, "cmp"} & set(listener.serves):
+        yield from _unknown(
+            f"{where}.alias", [listener.alias], configuration.cmp_aliases
+        )
+
+
+def _twice(configuration: Configuration) -> Iterator[Fault]:
+    seen: dict[str, str] = {}
+    for listener in configuration.listeners.values():
+        if listener.endpoint.port == 0:
+            continue
+        first = seen.setdefault(listener.endpoint.text, listener.name)
+        if first != listener.name:
+            yield Fault(f"listener.{listener.name}.endpoint", f"is that of {first} too")
+
+
+def _profile_faults(configuration: Configuration) -> Iterator[Fault]:
+    for name, profile in configuration.end_entity_profiles.items():
+        yield from _unknown(
+            f"end_entity_profile.{name}.certificate_profiles",
+            profile.certificate_profiles,
+            configuration.certificate_profiles,
+        )
+
+
+def _unknown(
+    where: str, names: Collection[str], known: Collection[str]
+) -> Iterator[Fault]:
+    for name in names:
+        if name not in known:
+            yield Fault(where, f'there is no "{name}"{suggestion(name, known)}')
