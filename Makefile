@@ -12,6 +12,7 @@ METADATA := setup.cfg pyproject.toml
 QUICK := not interop and not robustness
 
 .PHONY: help run test test-all lint format soak bench docs build news clean
+.PHONY: lint-layout lint-style lint-types lint-floors lint-conformance
 .DEFAULT_GOAL := help
 
 help:
@@ -36,11 +37,22 @@ test: $(VENV)/.test
 test-all: $(VENV)/.test
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.dev
+# Each judges by itself, so that --keep-going tells every fault at once.
+lint: lint-layout lint-style lint-types lint-floors lint-conformance
+
+lint-layout: $(VENV)/.dev
 	$(BIN)/ruff format --check .
+
+lint-style: $(VENV)/.dev
 	$(BIN)/ruff check .
+
+lint-types: $(VENV)/.dev
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+
+lint-floors: $(VENV)/.dev
+	$(BIN)/lint-imports --no-logo --no-cache
+
+lint-conformance: $(VENV)/.dev
 	$(BIN)/python docs/conformance/generate.py --check
 
 format: $(VENV)/.dev

@@ -41,7 +41,9 @@ def test_help_names_every_target(targets: set[str]) -> None:
         ["make", "-s", "-C", str(ROOT), "help"],
         capture_output=True, text=True, check=True, timeout=10,
     ).stdout  # fmt: skip
-    assert targets - set(re.findall(r"^make ([a-z-]+)", told, re.MULTILINE)) == {"help"}
+    named = set(re.findall(r"^make ([a-z-]+)", told, re.MULTILINE))
+    parts = {target for target in targets if target.startswith("lint-")}
+    assert targets - parts - named == {"help"}
 
 
 def test_the_ci_script_can_be_run() -> None:

@@ -15,8 +15,8 @@ import pytest
 from tests.project.sources import ROOT
 
 SHIPPED = (
-    ".ci", "LICENSE", "MANIFEST.in", "Makefile", "NEWS.md", "README.md", "benchmarks", "changes",
-    "docs", "etc", "pkid", "pyproject.toml", "setup.cfg", "tests", "twisted",
+    ".ci", "LICENSE", "MANIFEST.in", "Makefile", "NEWS.md", "README.md", "benchmarks",
+    "changes", "docs", "etc", "pkid", "pyproject.toml", "setup.cfg", "tests", "twisted",
 )  # fmt: skip
 LIST_PLUGINS = """
 import sys
@@ -57,7 +57,7 @@ def test_the_wheel_carries_every_file_of_the_package(wheel: Path) -> None:
     wanted = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "pkid").rglob("*")
-        if path.suffix in {".py", ".sql"} or path.name == "py.typed"
+        if path.suffix in {".py", ".sql", ".conf"} or path.name == "py.typed"
     }
     assert wanted - names == set()
 
