@@ -24,6 +24,7 @@ from pkid.errors import ErrorCode, PKIError
 UNSPECIFIED: Final = 0
 _UNUSED_REASON: Final = 7
 _LAST_REASON: Final = 10
+_SERIAL_LIMIT: Final = 1 << 799
 _VERSION_2: Final = b"\x02\x01\x01"
 
 
@@ -69,22 +70,28 @@ def encode_crl_entry(
 ) -> bytes:
     """One entry of ``revokedCertificates``.
 
-    :param serial: of the revoked certificate.
+    :param serial: of the revoked certificate; at most 100 octets.
     :param revoked_at: aware.
     :param reason: ``CRLReason``; 0 (unspecified) is left out, as RFC 5280 wants it.
     :param invalidity: aware, or None.
-    :raises PKIError: ``INTERNAL`` for a reason that does not exist.
+    :raises PKIError: ``INTERNAL`` for a reason that does not exist or a serial number
+        that is negative or too long.
 
     **Source:** RFC 5280 section 5.1.2.6.
     """
+    if not 0 <= serial < _SERIAL_LIMIT:
+        raise _refuse("serial number is out of range")
+    octets = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
+    body = b"\x02%c%b%b" % (len(octets), octets, encode_time(revoked_at))
     extensions = b"" if reason == UNSPECIFIED else _reason_extension(reason)
     if invalidity is not None:
         extensions += invalidity_date(invalidity).encode()
     if extensions:
-        extensions = der.encode(der.SEQUENCE, extensions)
-    return der.encode(
-        der.SEQUENCE, der.integer(serial) + encode_time(revoked_at) + extensions
-    )
+        body += b"\x30%c%b" % (len(extensions), extensions)
+    # Serial numbers of other makers may be long; nothing else here is.
+    if len(body) > 127:
+        return der.encode(der.SEQUENCE, body)
+    return b"\x30%c%b" % (len(body), body)
 
 
 # --- extensions of the list ---------------------------------------------------

@@ -10,6 +10,7 @@ limits, so that a sender cannot choose how much work we do.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -57,10 +58,12 @@ _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
     "sha3_512": hashes.SHA3_512(),
 }
 # `Prehashed` asks only for the size, and hazmat has no SHAKE for ECDSA.
-_SAME_SIZE: Final[dict[str, hashes.HashAlgorithm]] = {
-    "shake128": hashes.SHA256(),
-    "shake256": hashes.SHA512(),
+_PREHASHED: Final = {
+    "shake128": ec.ECDSA(Prehashed(hashes.SHA256())),
+    "shake256": ec.ECDSA(Prehashed(hashes.SHA512())),
 }
+# Made once: making one costs an eighth of a P-256 signature.
+_ECDSA: Final = {name: ec.ECDSA(hash_) for name, hash_ in _HASHES.items()} | _PREHASHED
 _UNHASHED_PUBLIC: Final = (
     ed25519.Ed25519PublicKey,
     ed448.Ed448PublicKey,
@@ -138,24 +141,15 @@ def _verify(
     public_key: PublicKey, scheme: SignatureScheme, signature: bytes, data: bytes
 ) -> None:
     if isinstance(public_key, ec.EllipticCurvePublicKey):
-        signed, hash_ = _prehash(scheme, data)
-        public_key.verify(signature, signed, ec.ECDSA(hash_))
+        name = scheme.hash_name or ""
+        signed = digest(name, data) if name in _PREHASHED else data
+        public_key.verify(signature, signed, _ECDSA[name])
     elif isinstance(public_key, rsa.RSAPublicKey):
         _verify_rsa(public_key, scheme, signature, data)
     elif isinstance(public_key, _UNHASHED_PUBLIC):
         public_key.verify(signature, data)
     else:
         raise refuse("keys of this kind do not sign")
-
-
-def _prehash(
-    scheme: SignatureScheme, data: bytes
-) -> tuple[bytes, hashes.HashAlgorithm | Prehashed]:
-    """What to hand to ECDSA: the data and its digest's name, or a SHAKE's output."""
-    name = scheme.hash_name or ""
-    if name in _SAME_SIZE:
-        return digest(name, data), Prehashed(_SAME_SIZE[name])
-    return data, _HASHES[name]
 
 
 def _rsa_padding(scheme: SignatureScheme) -> padding.PKCS1v15 | padding.PSS:
@@ -170,7 +164,7 @@ def _verify_rsa(
     public_key: rsa.RSAPublicKey, scheme: SignatureScheme, signature: bytes, data: bytes
 ) -> None:
     name = scheme.hash_name or ""
-    if name in _SAME_SIZE:
+    if name in _PREHASHED:
         numbers = public_key.public_numbers()
         if not verify_shake_pss(numbers.n, numbers.e, name, signature, data):
             raise InvalidSignature
@@ -193,8 +187,9 @@ def sign(private_key: PrivateKey, algorithm: AlgorithmIdentifier, data: bytes) -
     if isinstance(private_key, ec.EllipticCurvePrivateKey):
         if scheme.kind is not KeyKind.EC:
             raise refuse(f"signature algorithm {scheme.name} does not fit an EC key")
-        signed, hash_ = _prehash(scheme, data)
-        return private_key.sign(signed, ec.ECDSA(hash_))
+        name = scheme.hash_name or ""
+        signed = digest(name, data) if name in _PREHASHED else data
+        return private_key.sign(signed, _ECDSA[name])
     if scheme.kind is not key_kind(private_key.public_key()):
         raise refuse(f"signature algorithm {scheme.name} does not fit the key")
     if isinstance(private_key, rsa.RSAPrivateKey):
@@ -270,4 +265,12 @@ def encode_signed(
     :param algorithm: the same as within ``signed``.
     :param signature: octets for the BIT STRING.
     """
-    return der.sequence(signed, algorithm.encode(), der.bit_string(signature))
+    tail = _encode_algorithm(algorithm) + der.encode(
+        der.BIT_STRING, b"\x00" + signature
+    )
+    return der.encode(der.SEQUENCE, signed + tail)
+
+
+@lru_cache(maxsize=64)
+def _encode_algorithm(algorithm: AlgorithmIdentifier) -> bytes:
+    return algorithm.encode()

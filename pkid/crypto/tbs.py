@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from pkid.asn1 import der
@@ -93,23 +94,22 @@ class CertificateTemplate:
             raise PKIError(ErrorCode.INTERNAL, "serial number is out of range")
         if not_after < not_before:
             raise PKIError(ErrorCode.INTERNAL, "validity ends before it begins")
-        extensions = self.fixed_extensions + variable_extensions
-        validity = der.encode(
-            der.SEQUENCE, encode_time(not_before), encode_time(not_after)
+        validity = encode_time(not_before) + encode_time(not_after)
+        octets = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
+        body = (
+            VERSION_3
+            + b"\x02%c" % len(octets)
+            + octets
+            + self.head
+            + b"\x30%c" % len(validity)
+            + validity
+            + subject
+            + spki
         )
-        parts = [
-            VERSION_3,
-            der.integer(serial),
-            self.head,
-            validity,
-            subject,
-            spki,
-        ]
+        extensions = self.fixed_extensions + variable_extensions
         if extensions:
-            parts.append(
-                der.encode(0xA3, der.encode(der.SEQUENCE, extensions)),
-            )
-        return der.encode(der.SEQUENCE, b"".join(parts))
+            body += der.encode(0xA3, der.encode(der.SEQUENCE, extensions))
+        return der.encode(der.SEQUENCE, body)
 
 
 def _check_distinct(extensions: tuple[bytes, ...]) -> None:
@@ -124,11 +124,13 @@ def _check_distinct(extensions: tuple[bytes, ...]) -> None:
         raise PKIError(ErrorCode.INTERNAL, "an extension stands twice in a template")
 
 
+@lru_cache(maxsize=1024)
 def encode_time(moment: datetime.datetime) -> bytes:
     """``Time`` of an aware moment: UTCTime through 2049, then GeneralizedTime.
 
     The same as `pkid.asn1.der.time`, without its conversions where the moment is in
-    UTC already, which it is for every certificate that we make.
+    UTC already, which it is for every certificate that we make. Remembered, because
+    what is signed within a second has the same times.
 
     :raises PKIError: ``INTERNAL`` for a naive moment.
 
