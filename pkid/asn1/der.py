@@ -85,13 +85,14 @@ class Cursor:
     def take(self, tag: int) -> bytes:
         """Contents octets of the next element, which must have this tag."""
         data = self.data
-        position = self.position
-        if position + 2 > self.stop:
+        position = self.position + 2
+        if position > self.stop:
             malformed("a required element is missing")
-        if data[position] != tag:
-            malformed(f"expected tag 0x{tag:02x}, found 0x{data[position]:02x}")
-        length = data[position + 1]
-        position += 2
+        if data[position - 2] != tag:
+            malformed(f"expected tag 0x{tag:02x}, found 0x{data[position - 2]:02x}")
+        # The same few lines stand in `fields`, `raw` and `single`: a call for each
+        # element would double the cost of reading a message.
+        length = data[position - 1]
         if length > 0x7F:
             position, length = self._long_length(position, length)
         end = position + length
@@ -102,14 +103,24 @@ class Cursor:
 
     def raw(self, tag: int | None = None) -> bytes:
         """The next element whole (tag, length, contents), of this tag or of any."""
+        data = self.data
         start = self.position
-        if start >= self.stop:
+        position = start + 2
+        if position > self.stop:
             malformed("a required element is missing")
-        actual = self.data[start]
+        actual = data[start]
         if actual & 0x1F == 0x1F:
             malformed("tag numbers above 30 are not used here")
-        self.take(actual if tag is None else tag)
-        return self.data[start : self.position]
+        if tag is not None and actual != tag:
+            malformed(f"expected tag 0x{tag:02x}, found 0x{actual:02x}")
+        length = data[start + 1]
+        if length > 0x7F:
+            position, length = self._long_length(position, length)
+        end = position + length
+        if end > self.stop:
+            malformed("an element is longer than what encloses it")
+        self.position = end
+        return data[start:end]
 
     def enter(self, tag: int) -> Cursor:
         """A cursor over the contents of the next element, which must have this tag."""
@@ -130,6 +141,34 @@ class Cursor:
             return self.data[start : self.position]
         return None
 
+    def fields(self, allowed: frozenset[int]) -> dict[int, bytes]:
+        """Contents of all remaining elements, by their context-specific tags.
+
+        For a tail of optional fields ``[0]``, ``[1]`` and so on: each at most once, in
+        ascending order, none that is not allowed.
+        """
+        data = self.data
+        position = self.position
+        stop = self.stop
+        found: dict[int, bytes] = {}
+        last = -1
+        while position < stop:
+            tag = data[position]
+            if tag not in allowed or tag & 0x1F <= last or position + 2 > stop:
+                malformed(f"unexpected element with tag 0x{tag:02x}")
+            last = tag & 0x1F
+            length = data[position + 1]
+            position += 2
+            if length > 0x7F:
+                position, length = self._long_length(position, length)
+            end = position + length
+            if end > stop:
+                malformed("an element is longer than what encloses it")
+            found[tag] = data[position:end]
+            position = end
+        self.position = position
+        return found
+
     def finish(self) -> None:
         """Refuse whatever is left over."""
         if self.position != self.stop:
@@ -145,20 +184,28 @@ class Cursor:
         return found
 
     def _long_length(self, position: int, first: int) -> tuple[int, int]:
-        count = first & 0x7F
-        if not 1 <= count <= 4 or position + count > self.stop:
-            malformed("bad length octets (indefinite, truncated or too long)")
-        length = int.from_bytes(self.data[position : position + count], "big")
-        if length < 0x80 or length >> (8 * (count - 1)) == 0:
-            malformed("length is not minimal")
-        return position + count, length
+        data = self.data
+        if first == 0x81:
+            if position < self.stop and (length := data[position]) > 0x7F:
+                return position + 1, length
+        elif first == 0x82:
+            if position + 1 < self.stop and (high := data[position]):
+                return position + 2, high << 8 | data[position + 1]
+        elif first in {0x83, 0x84}:
+            end = position + (first & 0x7F)
+            if end <= self.stop and data[position]:
+                return end, int.from_bytes(data[position:end], "big")
+        malformed("length is indefinite, not minimal, truncated or too long")
 
 
 def single(data: bytes, tag: int) -> bytes:
     """Contents of ``data``, which must be exactly one element of this tag."""
+    size = len(data)
+    if 2 <= size < 0x82 and data[0] == tag and data[1] == size - 2:
+        return data[2:]
     cursor = Cursor(data)
     contents = cursor.take(tag)
-    if cursor.position != cursor.stop:
+    if cursor.position != size:
         malformed("trailing data after the message")
     return contents
 
@@ -255,25 +302,24 @@ def decode_generalized_time(contents: bytes) -> datetime.datetime:
 
     **Source:** RFC 5280 section 4.1.2.5.2; fractions per X.680, seen from clients.
     """
+    digits = contents[:14]
+    if not digits.isdigit() or len(digits) != 14 or contents[-1:] != b"Z":
+        malformed("GeneralizedTime is not YYYYMMDDHHMMSSZ")
+    text = digits.decode("ascii")
     try:
-        text = contents.decode("ascii")
-        body, _, fraction = text.removesuffix("Z").partition(".")
-        if not text.endswith("Z") or len(body) != 14 or not body.isdigit():
-            malformed("GeneralizedTime is not YYYYMMDDHHMMSSZ")
-        if fraction and not (fraction.isdigit() and len(fraction) <= 9):
-            malformed("GeneralizedTime has a bad fraction")
-        return datetime.datetime(
-            int(body[:4]),
-            int(body[4:6]),
-            int(body[6:8]),
-            int(body[8:10]),
-            int(body[10:12]),
-            int(body[12:14]),
-            int((fraction + "000000")[:6]),
-            tzinfo=datetime.UTC,
-        )
+        moment = datetime.datetime.fromisoformat(f"{text[:8]}T{text[8:]}Z")
     except ValueError:
         malformed("GeneralizedTime is not a time")
+    if len(contents) == 15:
+        return moment
+    return moment.replace(microsecond=_decode_fraction(contents[14:-1]))
+
+
+def _decode_fraction(fraction: bytes) -> int:
+    digits = fraction[1:]
+    if fraction[:1] != b"." or not digits.isdigit() or len(digits) > 9:
+        malformed("GeneralizedTime has a bad fraction")
+    return int((digits + b"000000")[:6])
 
 
 def decode_utc_time(contents: bytes) -> datetime.datetime:

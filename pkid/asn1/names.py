@@ -276,10 +276,10 @@ class GeneralName:
         if choice is None:
             der.malformed("not a GeneralName")
         value = cursor.take(tag)
-        if choice == DIRECTORY_NAME:
-            der.single(value, der.SEQUENCE)
-        else:
+        if choice != DIRECTORY_NAME:
             _check(choice, value)
+        elif value != b"\x30\x00":
+            der.single(value, der.SEQUENCE)
         return cls(choice, value)
 
     @classmethod

@@ -9,10 +9,14 @@ signed is what arrived.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 from pkid.asn1 import der
 
-MAX_EXTENSIONS = 64
+MAX_EXTENSIONS: Final = 64
+
+_CACHED_ALGORITHM_OCTETS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +34,25 @@ class AlgorithmIdentifier:
     @classmethod
     def decode(cls, contents: bytes) -> AlgorithmIdentifier:
         """Read the contents octets of an ``AlgorithmIdentifier`` SEQUENCE."""
-        cursor = der.Cursor(contents)
-        oid = der.decode_oid(cursor.take(der.OID))
-        parameters = cursor.raw() if cursor else None
-        cursor.finish()
-        return cls(oid, parameters)
+        # Few short ones go round the world; those with a salt are all different.
+        if len(contents) <= _CACHED_ALGORITHM_OCTETS:
+            return _decode_short_algorithm(contents)
+        return _decode_algorithm(contents)
 
     def encode(self) -> bytes:
         """The ``AlgorithmIdentifier`` SEQUENCE."""
         return der.sequence(der.oid(self.oid), self.parameters or b"")
+
+
+def _decode_algorithm(contents: bytes) -> AlgorithmIdentifier:
+    cursor = der.Cursor(contents)
+    oid = der.decode_oid(cursor.take(der.OID))
+    parameters = cursor.raw() if cursor else None
+    cursor.finish()
+    return AlgorithmIdentifier(oid, parameters)
+
+
+_decode_short_algorithm = lru_cache(maxsize=256)(_decode_algorithm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +81,13 @@ class Extension:
 
     def encode(self) -> bytes:
         """The ``Extension`` SEQUENCE (``critical`` left out when FALSE)."""
-        flag = der.boolean(value=True) if self.critical else b""
-        return der.sequence(der.oid(self.oid), flag, der.octet_string(self.value))
+        head = _extension_head(self.oid, self.critical)
+        return der.encode(der.SEQUENCE, head + der.encode(der.OCTET_STRING, self.value))
+
+
+@lru_cache(maxsize=256)
+def _extension_head(oid: str, critical: bool) -> bytes:  # noqa: FBT001
+    return der.oid(oid) + (der.boolean(value=True) if critical else b"")
 
 
 def decode_extensions(contents: bytes) -> tuple[Extension, ...]:

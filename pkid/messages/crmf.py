@@ -36,6 +36,20 @@ _PUBLIC_KEY: Final = 0xA6
 _ISSUER_UID: Final = 0x87
 _SUBJECT_UID: Final = 0x88
 _EXTENSIONS: Final = 0xA9
+_TEMPLATE_FIELDS: Final = frozenset(
+    (
+        _VERSION,
+        _SERIAL_NUMBER,
+        _SIGNING_ALG,
+        _ISSUER,
+        _VALIDITY,
+        _SUBJECT,
+        _PUBLIC_KEY,
+        _ISSUER_UID,
+        _SUBJECT_UID,
+        _EXTENSIONS,
+    )
+)
 _NOT_BEFORE: Final = 0xA0
 _NOT_AFTER: Final = 0xA1
 
@@ -152,29 +166,20 @@ class CertTemplate:
 
         :raises PKIError: ``MALFORMED``.
         """
-        cursor = der.Cursor(contents)
-        version = cursor.optional(_VERSION)
-        serial = cursor.optional(_SERIAL_NUMBER)
-        signing_alg = cursor.optional(_SIGNING_ALG)
-        issuer = cursor.optional(_ISSUER)
-        validity = cursor.optional(_VALIDITY)
-        subject = cursor.optional(_SUBJECT)
-        spki = cursor.optional(_PUBLIC_KEY)
-        issuer_uid = cursor.optional(_ISSUER_UID)
-        subject_uid = cursor.optional(_SUBJECT_UID)
-        extensions = cursor.optional(_EXTENSIONS)
-        cursor.finish()
+        fields = der.Cursor(contents).fields(_TEMPLATE_FIELDS).get
+        validity = fields(_VALIDITY)
+        spki = fields(_PUBLIC_KEY)
         return cls(
-            version=_decode_optional_integer(version),
-            serial_number=_decode_optional_integer(serial),
-            signing_alg=_decode_optional_algorithm(signing_alg),
-            issuer=_checked_name(issuer),
+            version=_decode_optional_integer(fields(_VERSION)),
+            serial_number=_decode_optional_integer(fields(_SERIAL_NUMBER)),
+            signing_alg=_decode_optional_algorithm(fields(_SIGNING_ALG)),
+            issuer=_checked_name(fields(_ISSUER)),
             validity=None if validity is None else OptionalValidity.decode(validity),
-            subject=_checked_name(subject),
+            subject=_checked_name(fields(_SUBJECT)),
             spki=None if spki is None else der.sequence(spki),
-            issuer_uid=issuer_uid,
-            subject_uid=subject_uid,
-            extensions=_decode_extensions(extensions),
+            issuer_uid=fields(_ISSUER_UID),
+            subject_uid=fields(_SUBJECT_UID),
+            extensions=_decode_extensions(fields(_EXTENSIONS)),
         )
 
     def encode(self) -> bytes:
@@ -522,14 +527,11 @@ def _encode_attributes(attributes: tuple[AttributeTypeAndValue, ...]) -> bytes:
     return der.sequence(*(attribute.encode() for attribute in attributes))
 
 
-def _decode_time(contents: bytes | None) -> datetime.datetime | None:
-    if contents is None:
+def _decode_time(element: bytes | None) -> datetime.datetime | None:
+    if element is None:
         return None
-    cursor = der.Cursor(contents)
-    tag = cursor.peek()
-    moment = der.decode_time(tag, cursor.take(tag))
-    cursor.finish()
-    return moment
+    tag = element[0] if element else 0
+    return der.decode_time(tag, der.single(element, tag))
 
 
 def _encode_time(number: int, moment: datetime.datetime | None) -> bytes:

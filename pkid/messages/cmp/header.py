@@ -31,6 +31,7 @@ _SENDER_NONCE: Final = 0xA5
 _RECIP_NONCE: Final = 0xA6
 _FREE_TEXT: Final = 0xA7
 _GENERAL_INFO: Final = 0xA8
+_FIELDS: Final = frozenset(range(_MESSAGE_TIME, _GENERAL_INFO + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,29 +92,20 @@ class PKIHeader:
         pvno = der.decode_integer(cursor.take(der.INTEGER))
         sender = GeneralName.read(cursor)
         recipient = GeneralName.read(cursor)
-        message_time = cursor.optional(_MESSAGE_TIME)
-        protection_alg = cursor.optional(_PROTECTION_ALG)
-        sender_kid = _octets(cursor.optional(_SENDER_KID))
-        recip_kid = _octets(cursor.optional(_RECIP_KID))
-        transaction_id = _octets(cursor.optional(_TRANSACTION_ID))
-        sender_nonce = _octets(cursor.optional(_SENDER_NONCE))
-        recip_nonce = _octets(cursor.optional(_RECIP_NONCE))
-        free_text = cursor.optional(_FREE_TEXT)
-        general_info = cursor.optional(_GENERAL_INFO)
-        cursor.finish()
+        fields = cursor.fields(_FIELDS).get
         return cls(
             pvno=pvno,
             sender=sender,
             recipient=recipient,
-            message_time=_decode_time(message_time),
-            protection_alg=_decode_algorithm(protection_alg),
-            sender_kid=sender_kid,
-            recip_kid=recip_kid,
-            transaction_id=transaction_id,
-            sender_nonce=sender_nonce,
-            recip_nonce=recip_nonce,
-            free_text=_decode_free_text(free_text),
-            general_info=_decode_general_info(general_info),
+            message_time=_decode_time(fields(_MESSAGE_TIME)),
+            protection_alg=_decode_algorithm(fields(_PROTECTION_ALG)),
+            sender_kid=_octets(fields(_SENDER_KID)),
+            recip_kid=_octets(fields(_RECIP_KID)),
+            transaction_id=_octets(fields(_TRANSACTION_ID)),
+            sender_nonce=_octets(fields(_SENDER_NONCE)),
+            recip_nonce=_octets(fields(_RECIP_NONCE)),
+            free_text=_decode_free_text(fields(_FREE_TEXT)),
+            general_info=_decode_general_info(fields(_GENERAL_INFO)),
         )
 
     def encode(self) -> bytes:
