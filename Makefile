@@ -63,7 +63,10 @@ soak: $(VENV)/.test
 	$(BIN)/python -m pytest -m robustness --soak
 
 bench: $(VENV)/.run
-	$(BIN)/python -m benchmarks
+	@status=0; for file in benchmarks/[a-z]*.py; do \
+	  name=$$(basename $$file .py); echo "== $$name"; \
+	  $(BIN)/python -m benchmarks.$$name || status=1; \
+	done; exit $$status
 
 docs: $(VENV)/.run
 	$(BIN)/python docs/conformance/generate.py
