@@ -13,6 +13,9 @@ from tests.project.sources import ROOT
 
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 MADE = re.compile(r"`make ([a-z-]+)|^(?:    )?\$? ?make ([a-z-]+)", re.MULTILINE)
+FRAGMENT = re.compile(
+    r"(\d+|\+[\w-]+)\.(security|feature|bugfix|removal|doc|misc)(\.\d+)?\.md"
+)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 
 
@@ -44,6 +47,12 @@ def test_help_names_every_target(targets: set[str]) -> None:
     named = set(re.findall(r"^make ([a-z-]+)", told, re.MULTILINE))
     parts = {target for target in targets if target.startswith("lint-")}
     assert targets - parts - named == {"help"}
+
+
+def test_every_news_fragment_has_a_known_type() -> None:
+    names = {path.name for path in (ROOT / "changes").iterdir()} - {"README.md"}
+    wrong = [name for name in names if not FRAGMENT.fullmatch(name)]
+    assert wrong == []
 
 
 def test_the_ci_script_can_be_run() -> None:
