@@ -12,6 +12,7 @@ from pkid.app.endpoints import Endpoint
 from pkid.engine.aliases import ApprovalRule, AuthoritySettings
 from pkid.engine.profiles import CertificateProfile, EndEntityProfile
 from pkid.responders.cmp.aliases import CMPAlias
+from pkid.transports.cmptcp import FRAMINGS
 from pkid.transports.limits import Limits
 
 DEFAULT_PUBLIC_URL = "http://127.0.0.1:8080"
@@ -28,10 +29,11 @@ class GeneralSettings:
 class LogSettings:
     """Where the log goes.
 
-    :ivar file: path; "" is standard output, where twistd and systemd take it.
+    :ivar file: path; "" is where twistd logs, standard output in the foreground.
     """
 
     file: str = ""
+    form: str = "auto"
     level: str = "info"
 
 
@@ -68,7 +70,7 @@ class Listener:
     serves: tuple[str, ...]
     alias: str = "default"
     tls: bool = False
-    framings: tuple[str, ...] = ("rfc2510", "draft")
+    framings: tuple[str, ...] = tuple(FRAMINGS)
 
     @property
     def beyond_loopback(self) -> bool:

@@ -47,6 +47,7 @@ from pkid.engine.aliases import (
     NameScheme,
 )
 from pkid.responders.cmp.aliases import QUIRKS, CMPAlias
+from pkid.transports.cmptcp import FRAMINGS
 from pkid.transports.limits import Limits
 
 HTTP_SERVICES: Final = ("cmp", "status", "operations")
@@ -77,7 +78,7 @@ GENERAL = Table(
 )
 LOG = Table(
     path="log",
-    doc="The log: one JSON object a line.",
+    doc="The log: one JSON object a line, or text on a terminal.",
     records=(LogSettings,),
     keys=(
         Key(
@@ -227,7 +228,7 @@ LISTENER = Table(
         ),
         Key(
             "framings",
-            ListOf(choice("rfc2510", "draft"), least=1),
+            ListOf(choice(*FRAMINGS), least=1),
             "TCP framings that a `cmp-tcp` listener takes.",
             reloadable=False,
         ),

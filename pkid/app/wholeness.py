@@ -67,13 +67,8 @@ def _listener_faults(
     listener: Listener, configuration: Configuration
 ) -> Iterator[Fault]:
     where = f"listener.{listener.name}"
-    if TCP_SERVICE in listener.serves:
-        if set(listener.serves) != {TCP_SERVICE}:
-            yield Fault(f"{where}.serves", f'"{TCP_SERVICE}" stands alone')
-        if listener.tls:
-            yield Fault(
-                f"{where}.tls", "CMP over TCP has no TLS; use an HTTPS listener"
-            )
+    if TCP_SERVICE in listener.serves and set(listener.serves) != {TCP_SERVICE}:
+        yield Fault(f"{where}.serves", f'"{TCP_SERVICE}" stands alone')
     if {TCP_SERVICE, "cmp"} & set(listener.serves):
         yield from _unknown(
             f"{where}.alias", [listener.alias], configuration.cmp_aliases

@@ -1,0 +1,202 @@
+"""The log: one JSON object a line, or one line of text on a terminal.
+
+Fields of an event become fields of the object. Nothing that a client sent can forge a
+line or drive a terminal, because everything outside printable ASCII is escaped; octets
+and unknown objects are never written out, so that no secret or key slips through.
+
+**Source:** SEC-93, SEC-106; FLT-24.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+LOG_FILE_MODE: Final = 0o600
+MAX_TEXT: Final = 4096
+MAX_TRACEBACK: Final = 16384
+LEVELS: Final = {
+    "debug": LogLevel.debug,
+    "info": LogLevel.info,
+    "warn": LogLevel.warn,
+    "error": LogLevel.error,
+}
+_RANK: Final = {level: rank for rank, level in enumerate(LogLevel.iterconstants())}
+_FIELDS_OF_TWISTED: Final = frozenset(
+    ("format", "isError", "message", "time", "system", "failure", "why", "printed")
+)
+
+
+class Sink(Protocol):
+    """Takes finished lines."""
+
+    def write(self, line: str) -> None:
+        """Take one line with its end; never raises for a full disk."""
+        ...
+
+
+class StreamSink:
+    """Standard output."""
+
+    def write(self, line: str) -> None:
+        """Write and flush; a closed stream swallows it."""
+        try:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+        except (OSError, ValueError):
+            return
+
+
+class FileSink:
+    """A file that any rotation may rename, truncate or remove.
+
+    :param path: absolute; opened at the first line and whenever it is no longer the
+        file that we have open, which is looked at once a second at most.
+    :param seconds: monotonic time.
+    """
+
+    LOOK_SECONDS = 1.0
+
+    def __init__(self, path: Path, seconds: Callable[[], float]) -> None:
+        self._path = path
+        self._seconds = seconds
+        self._descriptor: int | None = None
+        self._look_at = 0.0
+
+    def write(self, line: str) -> None:
+        """Append a line; when that is not possible it is lost, the daemon goes on."""
+        try:
+            os.write(self._opened(), line.encode("ascii", "backslashreplace"))
+        except OSError:
+            self._close()
+
+    def _opened(self) -> int:
+        now = self._seconds()
+        if self._descriptor is not None and now >= self._look_at:
+            self._look_at = now + self.LOOK_SECONDS
+            if self._moved(self._descriptor):
+                self._close()
+        if self._descriptor is None:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            self._descriptor = os.open(self._path, flags, LOG_FILE_MODE)
+            self._look_at = now + self.LOOK_SECONDS
+        return self._descriptor
+
+    def _moved(self, descriptor: int) -> bool:
+        try:
+            return not os.path.samestat(os.fstat(descriptor), self._path.stat())
+        except FileNotFoundError:
+            return True
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+@implementer(ILogObserver)
+class LineObserver:
+    """Writes events as lines.
+
+    :param level: least level, one of `LEVELS`; may be changed while running.
+    :param encode: gives the line of an event.
+    """
+
+    def __init__(
+        self, sink: Sink, *, level: str, encode: Callable[[LogEvent], str]
+    ) -> None:
+        self._sink = sink
+        self._encode = encode
+        self.level = level
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write one event unless its level is too low."""
+        level = event.get("log_level", LogLevel.info)
+        if _RANK.get(level, 0) >= _RANK[LEVELS[self.level]]:
+            self._sink.write(self._encode(event))
+
+
+def encode_json(event: LogEvent) -> str:
+    """One JSON object on one line."""
+    line: dict[str, object] = {
+        "time": _time_of(event),
+        "level": _level_of(event),
+        "source": event.get("log_namespace", ""),
+        "message": formatEvent(event)[:MAX_TEXT],
+    }
+    for name, value in event.items():
+        if not name.startswith("log_") and name not in _FIELDS_OF_TWISTED:
+            line.setdefault(name, plain(value))
+    failure = event.get("log_failure")
+    if isinstance(failure, Failure):
+        line["traceback"] = failure.getTraceback()[-MAX_TRACEBACK:]
+    return json.dumps(line) + "\n"
+
+
+def encode_text(event: LogEvent) -> str:
+    """One line for people; a traceback follows on lines of its own."""
+    message = escape(formatEvent(event)[:MAX_TEXT])
+    line = f"{_time_of(event)[:19]} {_level_of(event):8} {message}\n"
+    failure = event.get("log_failure")
+    if isinstance(failure, Failure):
+        trace = failure.getTraceback()[-MAX_TRACEBACK:]
+        line += "".join(f"  {escape(part)}\n" for part in trace.splitlines())
+    return line
+
+
+def escape(text: str) -> str:
+    """The text with everything but printable ASCII as escapes."""
+    return "".join(
+        character
+        if character.isascii() and character.isprintable()
+        else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def plain(value: object) -> object:
+    """What may stand in a log of any value: never octets, never an unknown object."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, str):
+        return value[:MAX_TEXT]
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return f"<{len(value)} octets>"
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(one) for one in value]
+    return f"<{type(value).__name__}>"
+
+
+def _time_of(event: LogEvent) -> str:
+    moment = datetime.fromtimestamp(cast(float, event["log_time"]), UTC)
+    return moment.isoformat(timespec="milliseconds")
+
+
+def _level_of(event: LogEvent) -> str:
+    level = event.get("log_level")
+    return level.name if level is not None else "info"
+
+
+def make_observer(
+    *, file: str, level: str, form: str, seconds: Callable[[], float]
+) -> LineObserver:
+    """The observer that the configuration asks for.
+
+    :param file: path; "" or "-" is standard output.
+    :param form: "json", "text", or "auto": text on a terminal.
+    """
+    standard = file in {"", "-"}
+    if form == "auto":
+        form = "text" if standard and sys.stdout.isatty() else "json"
+    sink: Sink = StreamSink() if standard else FileSink(Path(file).absolute(), seconds)
+    encode = encode_text if form == "text" else encode_json
+    return LineObserver(sink, level=level, encode=encode)
