@@ -496,8 +496,8 @@ class KeySpec:
         """
         kind, separator, rest = text.partition(":")
         if kind == "rsa":
-            low, _, high = rest.partition("-")
-            bounds = (low, high or low)
+            low, dash, high = rest.partition("-")
+            bounds = (low, high if dash else low)
             if not all(bound.isascii() and bound.isdigit() for bound in bounds):
                 raise refuse(f"{text}: write rsa:2048 or rsa:2048-4096")
             minimum, maximum = (int(bound[:6]) for bound in bounds)
