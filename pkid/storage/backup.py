@@ -53,7 +53,7 @@ def _copy(source: Path, target: Path) -> None:
         copy.execute("PRAGMA journal_mode = DELETE")
         found = copy.execute("PRAGMA quick_check(1)").fetchone()
         if found != ("ok",):
-            raise sqlite3.DatabaseError("the copy is damaged")  # noqa: TRY301
+            raise sqlite3.DatabaseError("the copy is damaged")
     finally:
         copy.close()
         reader.close()

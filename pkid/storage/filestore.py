@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +35,7 @@ DATABASE: Final = "pkid.sqlite"
 _RESERVE: Final = "reserve"
 #: Audit records whose chain is checked at each start; `pkid fsck` checks them all.
 _CHECKED_RECORDS: Final = 1000
-#: Tables without which nothing can be signed; they are small, whatever the store's size.
+#: Tables without which nothing can be signed; they are small in every store.
 _CHECKED_TABLES: Final = ("meta", "names", "authorities", "key_handles", "credentials")
 
 
@@ -183,12 +184,9 @@ def _check_quickly(connection: sqlite3.Connection) -> None:
         "SELECT sequence, digest, event FROM audit ORDER BY sequence DESC LIMIT ?",
         (_CHECKED_RECORDS + 1,),
     ).fetchall()
-    for (sequence, digest, event), (before, previous, _) in zip(
-        records, records[1:], strict=False
-    ):
+    for (sequence, digest, event), (before, previous, _) in pairwise(records):
         if before != sequence - 1 or chain(previous, event) != digest:
             raise refuse(
                 f"audit record {sequence} does not follow the one before",
                 "run pkid verify-audit: somebody changed the audit log",
             )
-

@@ -115,7 +115,7 @@ class StoreReads:
 
     def _load_names(self) -> None:
         found = self._all("SELECT id, text FROM names")
-        self._texts = dict(found)  # type: ignore[arg-type]  # rows of two columns
+        self._texts = dict(found)
         self._numbers = {text: number for number, text in found}
 
     def _text(self, number: int) -> str:

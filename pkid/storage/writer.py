@@ -131,7 +131,7 @@ class GroupCommit:
         self._max_waiting = max_waiting
         self._waiting: deque[_Unit] = deque()
         self._flying: list[_Unit] | None = None
-        self._refusal: PKIError | None = None
+        self._refusal: Callable[[], PKIError] | None = None
         self._full = not reserve.restore()
         self._failed = False
         self._when_idle: list[Deferred[None]] = []
@@ -161,7 +161,7 @@ class GroupCommit:
 
     def stop(self) -> Deferred[None]:
         """Take no more units; fires when those that wait are answered."""
-        self._refusal = self._refusal or unavailable("the store is closed")
+        self._refusal = self._refusal or _closed
         idle: Deferred[None] = Deferred()
         idle.addCallback(self._stop_thread)
         if self._flying is None:
@@ -176,7 +176,7 @@ class GroupCommit:
 
     def _refuse(self, unit: _Unit) -> PKIError | None:
         if self._refusal is not None:
-            return self._refusal
+            return self._refusal()
         if len(self._waiting) >= self._max_waiting:
             return PKIError(ErrorCode.BUSY, "too many requests wait", retry_after=1)
         if self._full and not unit.urgent:
@@ -263,10 +263,10 @@ class GroupCommit:
             self._fall_full(batch)
         else:
             self._log.error("commit failed: {fault}", fault=str(fault))
-            _answer(batch, unavailable("the store cannot write", retry_after=1))
+            _answer(batch, lambda: unavailable("the store cannot write", retry_after=1))
 
     def _fall_full(self, batch: list[_Unit]) -> None:
-        """Give the reserve to what revokes, and refuse the rest until there is space."""
+        """Give the reserve to what revokes; the rest has to wait for space."""
         if not self._full:
             self._log.error("the disk is full: no certificates are issued")
         self._full = True
@@ -276,17 +276,17 @@ class GroupCommit:
             unit.retried = True
             unit.fault = None
         self._waiting.extendleft(reversed(again))
-        _answer([unit for unit in batch if unit not in again], _disk_full())
+        _answer((unit for unit in batch if unit not in again), _disk_full)
 
     def _fail_for_good(self, batch: list[_Unit], fault: sqlite3.Error) -> None:
         """Release nothing more: what a failed flush left on the disk is not known."""
         self._failed = True
         self._log.critical("the disk failed: {fault}", fault=str(fault))
-        self._refusal = unavailable("the store failed and needs a restart")
+        self._refusal = _disk_failed
         waiting, self._waiting = self._waiting, deque()
-        _answer([*batch, *waiting], self._refusal)
+        _answer([*batch, *waiting], _disk_failed)
         if self._on_fatal is not None:
-            self._on_fatal(self._refusal)
+            self._on_fatal(_disk_failed())
 
 
 def _disk_full() -> PKIError:
@@ -298,9 +298,17 @@ def _disk_full() -> PKIError:
     )
 
 
-def _answer(units: Iterable[_Unit], refusal: PKIError) -> None:
+def _disk_failed() -> PKIError:
+    return unavailable("the store failed and needs a restart")
+
+
+def _closed() -> PKIError:
+    return unavailable("the store is closed")
+
+
+def _answer(units: Iterable[_Unit], refusal: Callable[[], PKIError]) -> None:
     for unit in units:
-        unit.done.errback(refusal)
+        unit.done.errback(refusal())
 
 
 class _CommitThread:
