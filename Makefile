@@ -82,20 +82,21 @@ clean:
 	rm -rf .import_linter_cache .coverage htmlcov
 	find pkid tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} +
 
-$(BIN)/python:
+# pip comes last into a new environment: with it there, the rest is there too.
+$(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	  "pkid needs Python 3.11 or later: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 
 # A stamp says that what it names is installed for the metadata of today.
-$(VENV)/.run: $(METADATA) | $(BIN)/python
+$(VENV)/.run: $(METADATA) | $(BIN)/pip
 	$(INSTALL) .
 	@touch $@
 
-$(VENV)/.test: $(METADATA) | $(BIN)/python
+$(VENV)/.test: $(METADATA) | $(BIN)/pip
 	$(INSTALL) '.[test]'
 	@touch $@
 
-$(VENV)/.dev: $(METADATA) | $(BIN)/python
+$(VENV)/.dev: $(METADATA) | $(BIN)/pip
 	$(INSTALL) '.[dev]'
 	@touch $@ $(VENV)/.test $(VENV)/.run
