@@ -28,6 +28,7 @@ from pkid.engine.ports import (
     Dequeue,
     InsertAuditCheckpoint,
     InsertCRL,
+    SweepTransactions,
     UpdateCertificate,
     Write,
     WriteConflict,
@@ -62,7 +63,7 @@ _FAULTY_VALUE: Final = (
 )
 # What goes on while the disk is full: nothing here makes a certificate.
 _URGENT: Final = (UpdateCertificate, InsertCRL)
-_RECORDS: Final = (AppendAudit, InsertAuditCheckpoint, Dequeue)
+_RECORDS: Final = (AppendAudit, InsertAuditCheckpoint, Dequeue, SweepTransactions)
 
 #: Runs a function in the reactor's thread, as ``reactor.callFromThread`` does.
 CallInReactor = Callable[[Callable[[], None]], object]

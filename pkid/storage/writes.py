@@ -29,6 +29,7 @@ from pkid.engine.ports import (
     InsertKeyHandle,
     InsertTransaction,
     RecordFailure,
+    SweepTransactions,
     UpdateApproval,
     UpdateCertificate,
     UpdateEntity,
@@ -145,6 +146,7 @@ class UnitWriter:
             UpdateCertificate: self._update_certificate,
             InsertTransaction: self._insert_transaction,
             UpdateTransaction: self._update_transaction,
+            SweepTransactions: self._sweep_transactions,
             ConsumeCredential: self._consume_credential,
             InsertCredential: self._insert_credential,
             DeleteCredential: self._delete_credential,
@@ -317,6 +319,13 @@ class UnitWriter:
                 key.requester,
                 write.expected_version,
             ),
+        )
+
+    def _sweep_transactions(self, write: SweepTransactions) -> None:
+        self._cursor.execute(
+            "DELETE FROM transactions WHERE id IN (SELECT id FROM transactions "
+            "WHERE status IN (3, 4, 5) AND due < ? LIMIT ?)",
+            (rows.from_time(write.before), write.limit),
         )
 
     # --- credentials ----------------------------------------------------------------
