@@ -41,6 +41,7 @@ class Requester:
     :ivar entity: name of the end entity that the credential or certificate belongs to.
     :ivar certificate: reference of the signer's certificate in our store.
     :ivar certificate_der: the signer's certificate, also a foreign one.
+    :ivar subject_pattern: glob that the secret's subjects must match, "" for any.
     """
 
     kind: RequesterKind
@@ -49,6 +50,7 @@ class Requester:
     entity: str | None = None
     certificate: CertificateReference | None = None
     certificate_der: bytes | None = None
+    subject_pattern: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -484,7 +486,7 @@ class PreparedCertificate:
     A `CertificateSigner` accepts nothing else. It lives in memory and is never stored.
     """
 
-    __slots__ = ("_tbs", "algorithm", "authority", "record")
+    __slots__ = ("_tbs", "algorithm", "authority", "serial")
 
     def __init__(
         self,
@@ -492,12 +494,12 @@ class PreparedCertificate:
         *,
         authority: str,
         algorithm: AlgorithmIdentifier,
-        record: CertificateRecord,
+        serial: int,
     ) -> None:
         self._tbs = tbs
         self.authority = authority
         self.algorithm = algorithm
-        self.record = record
+        self.serial = serial
 
     @property
     def tbs(self) -> bytes:

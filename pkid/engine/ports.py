@@ -87,6 +87,17 @@ class UpdateTransaction:
 
 
 @dataclass(frozen=True, slots=True)
+class SweepTransactions:
+    """Forget finished transactions (DONE, REJECTED, EXPIRED) due before ``before``.
+
+    At most ``limit`` of them; never conflicts.
+    """
+
+    before: datetime
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class ConsumeCredential:
     """One use of a credential; conflicts when none is left or it expired at ``at``."""
 
@@ -167,7 +178,7 @@ class InsertAuditCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class Enqueue:
-    """One publication task: ``kind`` ("certificate", "crl" ...), ``subject`` names it."""
+    """One publication task: ``kind`` ("crl" ...), ``subject`` names it."""
 
     kind: str
     subject: str
@@ -206,6 +217,7 @@ Write = (
     | UpdateCertificate
     | InsertTransaction
     | UpdateTransaction
+    | SweepTransactions
     | ConsumeCredential
     | InsertCredential
     | DeleteCredential
@@ -354,11 +366,12 @@ class Store(Protocol):
         """All audit records in order, from ``after`` on, in bounded slices."""
         ...
 
-    async def search_audit(
-        self, text: str, limit: int
-    ) -> Sequence[AuditRecord]:
-        """Newest records whose peer, transaction, certificate, entity, subject or
-        actor is ``text`` (peer and subject also by prefix)."""
+    async def search_audit(self, text: str, limit: int) -> Sequence[AuditRecord]:
+        """Newest records in which ``text`` stands as a whole field.
+
+        Peer, transaction, certificate, entity, subject or actor; peer and subject also
+        by prefix.
+        """
         ...
 
     async def audit_checkpoints(self) -> Sequence[InsertAuditCheckpoint]: ...
@@ -416,7 +429,8 @@ class MessageSigner(Protocol):
     def sign_message(self, octets: bytes) -> Deferred[bytes]:
         """The signature over a protected part.
 
-        :raises PKIError: ``INTERNAL`` for octets that are a TBSCertificate or TBSCertList.
+        :raises PKIError: ``INTERNAL`` for octets that are a TBSCertificate or a
+            TBSCertList.
         """
 
 
@@ -448,6 +462,17 @@ class SecretBox(Protocol):
     def open(self, sealed: bytes, associated: bytes) -> bytes: ...
 
 
+class Publisher(Protocol):
+    """Puts public files where relying parties fetch them."""
+
+    async def put(self, path: str, octets: bytes) -> None:
+        """Replace one file atomically.
+
+        :param path: relative, "crls/issuing.crl".
+        """
+        ...
+
+
 # --- the rest ------------------------------------------------------------------
 
 
@@ -465,6 +490,7 @@ class Workers(Protocol):
     def run(
         self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
     ) -> Deferred[R]:
-        """
+        """Run it there.
+
         :raises PKIError: ``BUSY`` when the bounded queue is full.
         """

@@ -1,0 +1,165 @@
+"""The certification authorities at work: certificate, chain, key handles.
+
+An `Authority` is a frozen view of one CA with its opened key handles; `Authorities`
+holds them all and the identities with which protocol messages are signed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from pkid.asn1.names import Name
+from pkid.crypto.certificates import Certificate, basic_constraints
+from pkid.crypto.publickeys import PublicKeyInfo
+from pkid.engine.model import AuthorityRecord
+from pkid.engine.policy import IssuerBounds
+from pkid.engine.ports import (
+    CertificateSigner,
+    KeyStore,
+    MessageSigner,
+    StatusSigner,
+    Store,
+)
+from pkid.errors import ErrorCode, PKIError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """One CA, ready to issue.
+
+    :ivar certificate: its own certificate; b"" while a root signs itself.
+    :ivar issuers: certificates above it, root last.
+    :ivar bounds: what its certificate allows; None while a root signs itself.
+    """
+
+    name: str
+    subject: Name
+    certificate: bytes
+    issuers: tuple[bytes, ...]
+    key: PublicKeyInfo
+    bounds: IssuerBounds | None
+    signer: CertificateSigner
+    status_signer: StatusSigner
+
+    @property
+    def chain(self) -> tuple[bytes, ...]:
+        """Its own certificate first, the root last."""
+        return (self.certificate, *self.issuers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageIdentity:
+    """What signs protocol messages in an authority's name.
+
+    :ivar chain: above ``certificate``: issuing CA first, root last.
+    """
+
+    signer: MessageSigner
+    certificate: bytes
+    chain: tuple[bytes, ...]
+    subject: Name
+    subject_key_id: bytes
+
+
+class Authorities:
+    """All authorities of this daemon, by name."""
+
+    def __init__(self, store: Store, keys: KeyStore) -> None:
+        self._store = store
+        self._keys = keys
+        self._by_name: dict[str, Authority] = {}
+        self._by_subject: dict[bytes, str] = {}
+        self._identities: dict[str, MessageIdentity] = {}
+
+    async def load(self) -> None:
+        """Open every stored authority that is active."""
+        for record in await self._store.list_authorities():
+            if record.active:
+                self.add(await self.open(record))
+
+    async def open(self, record: AuthorityRecord) -> Authority:
+        """An authority at work from its record."""
+        certificate = Certificate.decode(record.certificate)
+        return Authority(
+            name=record.name,
+            subject=certificate.subject,
+            certificate=record.certificate,
+            issuers=record.chain,
+            key=certificate.public_key_info,
+            bounds=bounds_of(certificate),
+            signer=await self._keys.certificate_signer(record.key),
+            status_signer=await self._keys.status_signer(record.key),
+        )
+
+    def add(self, authority: Authority) -> None:
+        """Put an opened authority to work."""
+        self._by_name[authority.name] = authority
+        self._by_subject[authority.subject.canonical] = authority.name
+
+    def get(self, name: str) -> Authority:
+        """The authority of that name.
+
+        :raises PKIError: ``UNAVAILABLE``.
+        """
+        found = self._by_name.get(name)
+        if found is None:
+            raise PKIError(
+                ErrorCode.UNAVAILABLE,
+                "the certification authority is not available",
+                hint=f"there is no active authority {name!r}: pkid ca list",
+            )
+        return found
+
+    def find_by_subject(self, subject: Name) -> Authority | None:
+        """The authority with that name as its subject."""
+        name = self._by_subject.get(subject.canonical)
+        return None if name is None else self._by_name[name]
+
+    def names(self) -> tuple[str, ...]:
+        """Names of all authorities at work."""
+        return tuple(self._by_name)
+
+    def anchors(self) -> tuple[bytes, ...]:
+        """Certificates of all authorities at work."""
+        return tuple(authority.certificate for authority in self._by_name.values())
+
+    def set_identity(self, authority: str, identity: MessageIdentity) -> None:
+        """Let this identity sign messages in the authority's name."""
+        self._identities[authority] = identity
+
+    def identity(self, authority: str) -> MessageIdentity:
+        """What signs messages in the authority's name.
+
+        :raises PKIError: ``UNAVAILABLE``.
+        """
+        found = self._identities.get(authority)
+        if found is None:
+            raise PKIError(
+                ErrorCode.UNAVAILABLE,
+                "the certification authority cannot sign messages",
+                hint=f"authority {authority} has no message signer",
+            )
+        return found
+
+
+def bounds_of(certificate: Certificate) -> IssuerBounds:
+    """What an issuer's certificate allows."""
+    constraints = basic_constraints(certificate)
+    return IssuerBounds(
+        not_before=certificate.not_before,
+        not_after=certificate.not_after,
+        path_length=None if constraints is None else constraints.path_length,
+    )
+
+
+def is_loopback_url(url: str) -> bool:
+    """Whether a URL points at this host only."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

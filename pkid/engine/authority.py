@@ -1,0 +1,531 @@
+"""The doors of the engine: the only object that responders and operators talk to.
+
+Every public method that works returns a Deferred; the work itself is in the modules
+named after it. A caller that goes away never cancels what was begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pkid.asn1.names import Name
+from pkid.engine import audit, confirmation, credentials, crl, revocation
+from pkid.engine.administration import Administration
+from pkid.engine.aliases import Alias, Policies
+from pkid.engine.authorities import Authorities, MessageIdentity
+from pkid.engine.confirmation import Confirmation
+from pkid.engine.creation import (
+    Creation,
+    NewAuthority,
+    ServiceCertificate,
+    ServiceIdentity,
+)
+from pkid.engine.credentials import AuthenticationFailure, SharedSecret
+from pkid.engine.enrollment import Enrollment
+from pkid.engine.identification import Identification
+from pkid.engine.model import (
+    AuditRecord,
+    AuthorityRecord,
+    CertificateRecord,
+    CertificateReference,
+    CredentialKind,
+    CRLRecord,
+    EnrollmentRequest,
+    Outcome,
+    RequestContext,
+    Requester,
+    StateEncoder,
+    TransactionKey,
+    TransactionRecord,
+)
+from pkid.engine.ports import (
+    CertificateQuery,
+    Clock,
+    Dequeue,
+    InsertTransaction,
+    KeyStore,
+    Publisher,
+    SecretBox,
+    Store,
+    SweepTransactions,
+    UpdateTransaction,
+    Workers,
+)
+from pkid.engine.publication import publish_task
+from pkid.engine.refusals import RefusalLimiter
+from pkid.errors import ErrorCode, PKIError
+
+T = TypeVar("T")
+SWEEP_SLICE = 1000
+PUBLISH_SLICE = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suppliers:
+    """What the engine runs on.
+
+    :ivar random: octets from the system's CSPRNG.
+    """
+
+    store: Store
+    keys: KeyStore
+    box: SecretBox
+    clock: Clock
+    workers: Workers
+    random: Callable[[int], bytes] = field(repr=False)
+
+
+class CertificateAuthority:
+    """The engine.
+
+    :ivar administration: what operators do; its methods are coroutines, run them with
+        `run`.
+    """
+
+    log = Logger()
+
+    def __init__(self, suppliers: Suppliers, policies: Callable[[], Policies]) -> None:
+        self._store = suppliers.store
+        self._keys = suppliers.keys
+        self._box = suppliers.box
+        self._clock = suppliers.clock
+        self._workers = suppliers.workers
+        self._policies = policies
+        self._authorities = Authorities(suppliers.store, suppliers.keys)
+        self._identification = Identification(suppliers.store)
+        self._refusals = RefusalLimiter(suppliers.clock)
+        self._dirty: set[str] = set()
+        self._enrollment = Enrollment(
+            store=suppliers.store,
+            authorities=self._authorities,
+            policies=policies,
+            clock=suppliers.clock,
+            random=suppliers.random,
+        )
+        self._creation = Creation(
+            store=suppliers.store,
+            keys=suppliers.keys,
+            authorities=self._authorities,
+            enrollment=self._enrollment,
+            clock=suppliers.clock,
+            random=suppliers.random,
+        )
+        self.administration = Administration(
+            store=suppliers.store,
+            box=suppliers.box,
+            enrollment=self._enrollment,
+            policies=policies,
+            clock=suppliers.clock,
+            random=suppliers.random,
+        )
+
+    @staticmethod
+    def run(work: Coroutine[Any, Any, T]) -> Deferred[T]:
+        """Start a coroutine of the engine; it goes on whoever waits for it."""
+        return Deferred.fromCoroutine(work)
+
+    def open(self) -> Deferred[None]:
+        """Load the authorities; their CRLs are made anew at the first refresh."""
+
+        async def work() -> None:
+            await self._authorities.load()
+            self._dirty.update(self._authorities.names())
+
+        return self.run(work())
+
+    # --- enrolment ---------------------------------------------------------------
+
+    def enroll(
+        self, request: EnrollmentRequest, encode_state: StateEncoder
+    ) -> Deferred[Outcome]:
+        """Run a request down the one path (`pkid.engine.enrollment`).
+
+        :raises PKIError: the refusal; it is audited.
+        """
+        return self.run(self._enroll(request, encode_state))
+
+    async def _enroll(
+        self, request: EnrollmentRequest, encode_state: StateEncoder
+    ) -> Outcome:
+        try:
+            return await self._enrollment.enroll(request, encode_state)
+        except PKIError as error:
+            subject = request.requested.subject
+            facts = audit.Facts(
+                alias=request.alias,
+                transaction=request.transaction,
+                subject="" if subject is None else subject.text(),
+            )
+            actor = request.requester.identity
+            await self._audit_refusal(error, "issue", actor, request.context, facts)
+            raise
+
+    def find_transaction(
+        self, key: TransactionKey
+    ) -> Deferred[TransactionRecord | None]:
+        """The transaction of that key."""
+        return self.run(self._store.find_transaction(key))
+
+    def find_transactions_by_id(
+        self, protocol: str, alias: str, transaction_id: bytes
+    ) -> Deferred[Sequence[TransactionRecord]]:
+        """All requesters' transactions of that id at one entrance."""
+        return self.run(
+            self._store.find_transactions_by_id(protocol, alias, transaction_id)
+        )
+
+    def collect(self, key: TransactionKey) -> Deferred[Outcome]:
+        """What became of a transaction.
+
+        :raises PKIError: ``BAD_REQUEST`` for an unknown one, ``REJECTED``.
+        """
+
+        async def work() -> Outcome:
+            row = await self._store.find_transaction(key)
+            if row is None:
+                raise PKIError(ErrorCode.BAD_REQUEST, "no such transaction")
+            return await self._enrollment.outcome_of(row)
+
+        return self.run(work())
+
+    def begin(self, record: TransactionRecord) -> Deferred[None]:
+        """Store a transaction that issues nothing, so that it can be repeated.
+
+        :raises WriteConflict: when its key is taken.
+        """
+        return self._store.commit(InsertTransaction(record))
+
+    def remember(
+        self, record: TransactionRecord, state: bytes, due: datetime | None = None
+    ) -> Deferred[TransactionRecord]:
+        """Replace the protocol's state of a transaction, if nobody did meanwhile.
+
+        :param due: a new deadline; None keeps it.
+        :raises WriteConflict: when the row changed since it was read.
+        """
+
+        async def work() -> TransactionRecord:
+            after = replace(
+                record,
+                state=state,
+                due=due or record.due,
+                version=record.version + 1,
+            )
+            await self._store.commit(
+                UpdateTransaction(
+                    key=record.key,
+                    expected_version=record.version,
+                    status=record.status,
+                    due=after.due,
+                    state=state,
+                    certificate=record.certificate,
+                )
+            )
+            return after
+
+        return self.run(work())
+
+    def confirm(self, word: Confirmation) -> Deferred[None]:
+        """Carry out the client's confirmation or rejection of its certificate.
+
+        :raises PKIError: ``BAD_REQUEST`` (unknown, late), ``CERTIFICATE_CONFIRMED``.
+        """
+
+        async def work() -> None:
+            alias = self._policies().aliases.get((word.key.protocol, word.key.alias))
+            revoke = alias is not None and alias.revoke_replaced
+            now = self._clock.now()
+            await confirmation.confirm(self._store, word, now, revoke_replaced=revoke)
+            if alias is not None and (revoke or not word.accepted):
+                self._dirty.add(alias.authority)
+
+        return self.run(work())
+
+    # --- who asks ----------------------------------------------------------------
+
+    def find_secret(
+        self, kind: CredentialKind, reference: str, alias: str
+    ) -> Deferred[SharedSecret | None]:
+        """The shared secret of a reference, opened, if it is for this alias."""
+
+        async def work() -> SharedSecret | None:
+            found = await self._store.find_credential(kind, reference)
+            if found is None or found.alias not in ("", alias):
+                return None
+            return credentials.opened(found, box=self._box, now=self._clock.now())
+
+        return self.run(work())
+
+    def report_failure(self, failure: AuthenticationFailure) -> Deferred[None]:
+        """Audit a failed authentication and count it against the secret named."""
+
+        async def work() -> None:
+            now = self._clock.now()
+            if failure.credential is not None:
+                write = credentials.after_failure(failure.credential, now)
+                if write is not None:
+                    await self._store.commit(write)
+            key = TransactionKey(
+                failure.context.protocol,
+                failure.alias,
+                failure.actor,
+                failure.transaction_id,
+            )
+            await self._audit_refusal(
+                failure.error,
+                "authenticate",
+                failure.actor,
+                failure.context,
+                audit.Facts(alias=failure.alias, transaction=key),
+            )
+
+        return self.run(work())
+
+    def identify(
+        self, alias: Alias, leaf: bytes, others: Sequence[bytes]
+    ) -> Deferred[Requester]:
+        """Whose certificate this is (`pkid.engine.identification`)."""
+        return self.run(
+            self._identification.identify(
+                alias, leaf, others, self._policies(), self._clock.now()
+            )
+        )
+
+    # --- certificates ------------------------------------------------------------
+
+    def find_certificate(
+        self, reference: CertificateReference
+    ) -> Deferred[CertificateRecord | None]:
+        """The record of a certificate."""
+        return self.run(self._store.find_certificate(reference))
+
+    def find_certificate_by_issuer(
+        self, issuer: Name, serial: int
+    ) -> Deferred[CertificateRecord | None]:
+        """The record of a certificate named as protocols name it."""
+
+        async def work() -> CertificateRecord | None:
+            authority = self._authorities.find_by_subject(issuer)
+            if authority is None:
+                return None
+            reference = CertificateReference(authority.name, serial)
+            return await self._store.find_certificate(reference)
+
+        return self.run(work())
+
+    def certificate_der(self, reference: CertificateReference) -> Deferred[bytes]:
+        """The octets of a certificate."""
+        return self.run(self._store.get_certificate_der(reference))
+
+    def search_certificates(
+        self, query: CertificateQuery
+    ) -> Deferred[Sequence[CertificateRecord]]:
+        """Certificates, newest first."""
+        return self.run(self._store.search_certificates(query))
+
+    def revoke(
+        self, request: revocation.RevocationRequest
+    ) -> Deferred[CertificateRecord]:
+        """Revoke, hold or release (`pkid.engine.revocation`); refusals are audited."""
+
+        async def work() -> CertificateRecord:
+            try:
+                after = await revocation.revoke(self._store, request, self._clock.now())
+            except PKIError as error:
+                await self._audit_refusal(
+                    error,
+                    "revoke",
+                    request.requester.identity,
+                    request.context,
+                    audit.Facts(
+                        alias=request.alias, certificate=str(request.reference)
+                    ),
+                )
+                raise
+            self._dirty.add(request.reference.authority)
+            return after
+
+        return self.run(work())
+
+    def explain(self, text: str, limit: int = 20) -> Deferred[Sequence[AuditRecord]]:
+        """What is known of a transaction, serial, entity, subject or peer."""
+        return self.run(self._store.search_audit(text, limit))
+
+    # --- authorities -------------------------------------------------------------
+
+    def authority_names(self) -> tuple[str, ...]:
+        """Names of all authorities at work."""
+        return self._authorities.names()
+
+    def chain(self, authority: str) -> tuple[bytes, ...]:
+        """Certificates of an authority: its own first, the root last.
+
+        :raises PKIError: ``UNAVAILABLE``.
+        """
+        return self._authorities.get(authority).chain
+
+    def authority_subject(self, authority: str) -> Name:
+        """Subject of an authority."""
+        return self._authorities.get(authority).subject
+
+    def find_authority_by_subject(self, subject: Name) -> str | None:
+        """Name of the authority with that subject."""
+        found = self._authorities.find_by_subject(subject)
+        return None if found is None else found.name
+
+    def message_identity(self, authority: str) -> MessageIdentity:
+        """What signs protocol messages in an authority's name.
+
+        :raises PKIError: ``UNAVAILABLE``.
+        """
+        return self._authorities.identity(authority)
+
+    def latest_crl(self, authority: str) -> Deferred[CRLRecord]:
+        """The current CRL.
+
+        :raises PKIError: ``UNAVAILABLE`` when there is none or it is overdue.
+        """
+
+        async def work() -> CRLRecord:
+            record = await self._store.latest_crl(authority)
+            return crl.check_current(record, self._clock.now())
+
+        return self.run(work())
+
+    def issue_crl(
+        self, authority: str, actor: str, context: RequestContext
+    ) -> Deferred[CRLRecord]:
+        """Make a new CRL now."""
+
+        async def work() -> CRLRecord:
+            self._dirty.discard(authority)
+            return await crl.issue_crl(
+                self._store,
+                self._workers,
+                self._authorities.get(authority),
+                self._policies().authority(authority),
+                self._clock.now(),
+                actor=actor,
+                context=context,
+            )
+
+        return self.run(work())
+
+    def create_authority(
+        self, new: NewAuthority, context: RequestContext
+    ) -> Deferred[AuthorityRecord]:
+        """Make a CA, or return the one of that name (`pkid.engine.creation`)."""
+
+        async def work() -> AuthorityRecord:
+            record = await self._creation.create_authority(new, context)
+            self._dirty.add(new.name)
+            return record
+
+        return self.run(work())
+
+    def issue_service_certificate(
+        self, wanted: ServiceCertificate, context: RequestContext
+    ) -> Deferred[ServiceIdentity]:
+        """A certificate for the daemon itself, made anew only when it must be."""
+        return self.run(self._creation.issue_service_certificate(wanted, context))
+
+    def prepare_message_identity(
+        self, authority: str, context: RequestContext
+    ) -> Deferred[MessageIdentity]:
+        """Give an authority the identity that signs its protocol messages."""
+        return self.run(self._creation.prepare_message_identity(authority, context))
+
+    # --- periodic work -----------------------------------------------------------
+
+    def expire_unconfirmed(self) -> Deferred[int]:
+        """Revoke what nobody confirmed in time; how many transactions ended."""
+
+        async def work() -> int:
+            ended = await confirmation.expire_unconfirmed(
+                self._store, self._clock.now()
+            )
+            if ended:
+                self._dirty.update(self._authorities.names())
+            return ended
+
+        return self.run(work())
+
+    def expire_requests(self) -> Deferred[int]:
+        """End approval requests that nobody decided in time; how many."""
+        return self.run(self.administration.expire_requests())
+
+    def refresh_crls(self) -> Deferred[int]:
+        """Make the CRLs that are due or whose entries changed; how many."""
+
+        async def work() -> int:
+            made = 0
+            for name in self._authorities.names():
+                settings = self._policies().authority(name)
+                latest = await self._store.latest_crl(name)
+                if name in self._dirty or crl.is_due(
+                    latest, settings, self._clock.now()
+                ):
+                    await self.issue_crl(
+                        name, "system:daemon", RequestContext(protocol="internal")
+                    )
+                    made += 1
+            return made
+
+        return self.run(work())
+
+    def checkpoint_audit(self, authority: str) -> Deferred[int]:
+        """Sign the audit head if it moved; 1 when it did."""
+
+        async def work() -> int:
+            signer = self._authorities.identity(authority).signer
+            made = await audit.checkpoint(self._store, signer, self._clock.now())
+            return 0 if made is None else 1
+
+        return self.run(work())
+
+    def sweep_transactions(self) -> Deferred[int]:
+        """Forget finished transactions whose replay window has passed."""
+
+        async def work() -> int:
+            await self._store.commit(SweepTransactions(self._clock.now(), SWEEP_SLICE))
+            return 1
+
+        return self.run(work())
+
+    def publish(self, publisher: Publisher) -> Deferred[int]:
+        """Carry out what waits in the outbox; how many tasks were done."""
+
+        async def work() -> int:
+            tasks = await self._store.outbox(PUBLISH_SLICE)
+            for task in tasks:
+                await publish_task(self._store, publisher, task)
+                await self._store.commit(Dequeue(task.id))
+            return len(tasks)
+
+        return self.run(work())
+
+    async def _audit_refusal(
+        self,
+        error: PKIError,
+        action: str,
+        actor: str,
+        context: RequestContext,
+        facts: audit.Facts,
+    ) -> None:
+        if not self._refusals.admits():
+            return
+        told = self._refusals.told(error)
+        now = self._clock.now()
+        event = audit.of_refusal(told, now, action, actor, context, facts)
+        try:
+            await self._store.commit(event)
+        except PKIError:
+            # The refusal stands; that it went unrecorded is for the log.
+            self.log.failure("a refusal was not audited", Failure())

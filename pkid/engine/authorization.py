@@ -1,0 +1,404 @@
+"""From alias and requester to a grant: which CA, which profiles, which names.
+
+Step 3 of the one path. A grant is a value; only `Authorization.authorize` makes one.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from pkid.asn1 import oids
+from pkid.asn1.names import GeneralName, Name
+from pkid.crypto.certificates import Certificate, subject_alternative_names
+from pkid.engine import endentities
+from pkid.engine.aliases import Alias, ApprovalRule, Mode, Policies
+from pkid.engine.model import (
+    CertificateRecord,
+    CertificateReference,
+    CertificateStatus,
+    EndEntity,
+    EnrollmentRequest,
+    Requester,
+    RequesterKind,
+    UpdateState,
+)
+from pkid.engine.ports import Store
+from pkid.engine.profiles import CertificateProfile, EndEntityProfile
+from pkid.errors import ErrorCode, PKIError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What a requester may have through an alias.
+
+    :ivar entity: the end entity, as it is or as it would be made.
+    :ivar new_entity: whether the entity is made by this request.
+    :ivar subject: the subject that stands whatever was asked; None leaves it open.
+    :ivar alternative_names: likewise; None leaves them open.
+    :ivar credential: one use of it is consumed with the certificate.
+    :ivar renews: the certificate that is taken over from.
+    """
+
+    alias: Alias
+    profile: CertificateProfile
+    end_entity_profile: EndEntityProfile
+    approval: ApprovalRule
+    entity: EndEntity
+    new_entity: bool
+    subject: Name | None = None
+    alternative_names: tuple[GeneralName, ...] | None = None
+    credential: int | None = None
+    renews: CertificateRecord | None = None
+
+
+_AUTOMATIC = ApprovalRule()
+_ANY = EndEntityProfile(name="any")
+_VENDOR_CHECK = ApprovalRule(name="unknown-vendor-unit", needed=1)
+
+
+class Authorization:
+    """Decides what a requester is granted; reads the store, writes nothing."""
+
+    def __init__(self, store: Store, random: Callable[[int], bytes]) -> None:
+        self._store = store
+        self._random = random
+
+    async def authorize(
+        self,
+        alias: Alias,
+        request: EnrollmentRequest,
+        policies: Policies,
+        now: datetime,
+    ) -> Grant:
+        """Grant or refuse.
+
+        :raises PKIError: ``NOT_AUTHORIZED``, ``BAD_TEMPLATE`` (no name, unknown
+            profile), ``CERTIFICATE_REVOKED`` and ``BAD_REQUEST`` for renewals.
+        """
+        await self._check_signer(request.requester)
+        renews = None
+        if request.renews is not None:
+            renews = await self._renewable(request.renews, alias, now)
+        profile = self._profile(alias, request, policies)
+        end_entity_profile = _end_entity_profile(alias, policies)
+        _check_profile_allowed(end_entity_profile, profile.name, alias.authority)
+        entity, new = await self._entity(alias, request, renews, now)
+        subject, names = await self._forced_names(alias, request, entity, renews)
+        if renews is not None:
+            _check_renewal_window(end_entity_profile, renews, now)
+        return Grant(
+            alias=alias,
+            profile=profile,
+            end_entity_profile=end_entity_profile,
+            approval=_approval_rule(alias, request.requester, policies),
+            entity=entity,
+            new_entity=new,
+            subject=subject,
+            alternative_names=names,
+            credential=request.requester.credential,
+            renews=renews,
+        )
+
+    async def _check_signer(self, requester: Requester) -> None:
+        """A certificate that is not current asks for nothing (CMP-76, CMP-77)."""
+        if requester.kind is not RequesterKind.CERTIFICATE:
+            return
+        if requester.certificate is None:
+            raise PKIError(ErrorCode.INTERNAL, "a certificate without its reference")
+        record = await self._store.find_certificate(requester.certificate)
+        if record is None or record.update_state is not UpdateState.CURRENT:
+            raise PKIError(
+                ErrorCode.CERTIFICATE_REVOKED,
+                "the certificate was updated, or an update of it is under way",
+            )
+        if record.status is CertificateStatus.AWAITING_CONFIRMATION:
+            raise PKIError(
+                ErrorCode.NOT_AUTHORIZED, "the certificate was not confirmed yet"
+            )
+
+    def _profile(
+        self, alias: Alias, request: EnrollmentRequest, policies: Policies
+    ) -> CertificateProfile:
+        name = request.profile or alias.certificate_profile
+        if name != alias.certificate_profile and name not in alias.profiles:
+            raise PKIError(
+                ErrorCode.BAD_TEMPLATE,
+                "this certificate profile is not offered here",
+                hint=f"add {name!r} to profiles of alias {alias.name}",
+            )
+        return policies.certificate_profile(name)
+
+    async def _entity(
+        self,
+        alias: Alias,
+        request: EnrollmentRequest,
+        renews: CertificateRecord | None,
+        now: datetime,
+    ) -> tuple[EndEntity, bool]:
+        requester = request.requester
+        if renews is not None:
+            return await self._renewing_entity(alias, request, renews, now)
+        if alias.mode is Mode.CLIENT:
+            return await self._registered_entity(requester), False
+        if requester.entity is not None and requester.kind in (
+            RequesterKind.VENDOR,
+            RequesterKind.CREDENTIAL,
+        ):
+            return await self._registered_entity(requester), False
+        return await self._entity_of_request(alias, request, now)
+
+    async def _registered_entity(self, requester: Requester) -> EndEntity:
+        name = requester.entity or requester.identity.rpartition(":")[2]
+        entity = await self._store.find_entity(name)
+        if entity is None:
+            raise PKIError(
+                ErrorCode.NOT_AUTHORIZED,
+                "the end entity is not registered",
+                hint=f"pkid entity add {name}",
+            )
+        if requester.identity.rpartition(":")[2] != entity.name:
+            endentities.check_right_to(entity, requester)
+        if requester.kind is not RequesterKind.CERTIFICATE:
+            endentities.check_may_enroll(entity)
+        return entity
+
+    async def _renewing_entity(
+        self,
+        alias: Alias,
+        request: EnrollmentRequest,
+        renews: CertificateRecord,
+        now: datetime,
+    ) -> tuple[EndEntity, bool]:
+        requester = request.requester
+        if (
+            requester.kind is RequesterKind.CERTIFICATE
+            and requester.certificate != renews.reference
+        ):
+            raise PKIError(
+                ErrorCode.NOT_AUTHORIZED,
+                "a certificate is renewed with that certificate itself",
+            )
+        entity = await self._store.find_entity(renews.entity)
+        if entity is not None:
+            return entity, False
+        subject = Name.from_text(renews.subject)
+        made = endentities.from_request(
+            renews.entity, subject, alias.authority, requester, now
+        )
+        return made, True
+
+    async def _entity_of_request(
+        self, alias: Alias, request: EnrollmentRequest, now: datetime
+    ) -> tuple[EndEntity, bool]:
+        subject = request.requested.subject
+        requester = request.requester
+        if subject is None or (
+            subject.is_empty and not _has_alternative_names(request)
+        ):
+            raise PKIError(
+                ErrorCode.BAD_TEMPLATE,
+                "the request names no subject",
+                hint=f"alias {alias.name} is in RA mode: names come from the request",
+            )
+        name = endentities.entity_name(alias.name_rule, subject, self._random(12))
+        existing = await self._store.find_entity(name)
+        if existing is None:
+            _check_may_name(requester, name)
+            made = endentities.from_request(
+                name, subject, alias.authority, requester, now
+            )
+            return made, True
+        endentities.check_right_to(existing, requester)
+        endentities.check_may_enroll(existing)
+        return existing, False
+
+    async def _forced_names(
+        self,
+        alias: Alias,
+        request: EnrollmentRequest,
+        entity: EndEntity,
+        renews: CertificateRecord | None,
+    ) -> tuple[Name | None, tuple[GeneralName, ...] | None]:
+        if renews is not None:
+            octets = await self._store.get_certificate_der(renews.reference)
+            return names_of_certificate(octets)
+        registered = entity.made_by == "operator" and entity.subject
+        if alias.mode is Mode.CLIENT or registered:
+            return (
+                Name.from_text(entity.subject),
+                tuple(map(general_name, entity.alternative_names)),
+            )
+        requester = request.requester
+        if requester.kind is RequesterKind.CERTIFICATE and requester.certificate_der:
+            subject, _ = names_of_certificate(requester.certificate_der)
+            return subject, None
+        return None, None
+
+    async def _renewable(
+        self, reference: CertificateReference, alias: Alias, now: datetime
+    ) -> CertificateRecord:
+        record = await self._store.find_certificate(reference)
+        if record is None:
+            raise PKIError(ErrorCode.BAD_CERTIFICATE_ID, "no such certificate here")
+        if not alias.renewal or reference.authority != alias.authority:
+            raise PKIError(
+                ErrorCode.NOT_AUTHORIZED,
+                "certificates of this kind are not renewed here",
+                hint=f"renewal of alias {alias.name}, or use the CA's own alias",
+            )
+        check_renewable(record, now)
+        return record
+
+
+def check_renewable(record: CertificateRecord, now: datetime) -> None:
+    """Refuse the renewal of a certificate that is not valid and current.
+
+    :raises PKIError: ``CERTIFICATE_REVOKED`` when revoked, held, already updated or
+        being updated; ``NOT_AUTHORIZED`` when expired.
+
+    **Source:** RFC 9483 section 4.1.3.
+    """
+    if record.status in (CertificateStatus.REVOKED, CertificateStatus.HELD):
+        raise PKIError(ErrorCode.CERTIFICATE_REVOKED, "the certificate is revoked")
+    if record.update_state is UpdateState.UPDATED:
+        raise PKIError(
+            ErrorCode.CERTIFICATE_REVOKED, "the certificate was updated already"
+        )
+    if record.update_state is UpdateState.IN_UPDATE:
+        raise PKIError(
+            ErrorCode.CERTIFICATE_REVOKED,
+            "an update of this certificate is under way",
+            hint="it ends with the client's certConf or at the confirmation deadline",
+        )
+    if record.status is CertificateStatus.AWAITING_CONFIRMATION:
+        raise PKIError(
+            ErrorCode.NOT_AUTHORIZED, "the certificate was not confirmed yet"
+        )
+    if record.not_after < now:
+        raise PKIError(ErrorCode.NOT_AUTHORIZED, "the certificate has expired")
+
+
+def check_subject_pattern(pattern: str, subject: Name) -> None:
+    """Refuse a subject outside the pattern that a secret is bound to.
+
+    :param pattern: glob on the RFC 4514 text; "" allows all.
+    :raises PKIError: ``NOT_AUTHORIZED``.
+    """
+    if pattern and not fnmatch.fnmatchcase(subject.text(), pattern):
+        raise PKIError(
+            ErrorCode.NOT_AUTHORIZED,
+            "the secret does not allow this subject",
+            hint=f"the secret is bound to subjects {pattern!r}",
+        )
+
+
+def names_of_certificate(
+    octets: bytes,
+) -> tuple[Name, tuple[GeneralName, ...]]:
+    """Subject and alternative names of a certificate of ours."""
+    certificate = Certificate.decode(octets)
+    return certificate.subject, subject_alternative_names(certificate)
+
+
+_GENERAL_NAME_KINDS: dict[str, Callable[[str], GeneralName]] = {
+    "dns": GeneralName.dns,
+    "ip": GeneralName.ip,
+    "email": GeneralName.email,
+    "uri": GeneralName.uri,
+    "rid": GeneralName.rid,
+    "dn": lambda text: GeneralName.directory(Name.from_text(text)),
+}
+
+
+def general_name(text: str) -> GeneralName:
+    """A general name of its configuration text, "dns:host" or "ip:192.0.2.1".
+
+    :raises PKIError: ``BAD_REQUEST`` for a kind or value that is none.
+    """
+    kind, separator, value = text.partition(":")
+    make = _GENERAL_NAME_KINDS.get(kind)
+    if make is None or not separator:
+        raise PKIError(
+            ErrorCode.BAD_REQUEST,
+            f"{text!r} is not a name of the form dns:, ip:, email:, uri:, rid: or dn:",
+        )
+    return make(value)
+
+
+def _has_alternative_names(request: EnrollmentRequest) -> bool:
+    wanted = oids.ID_CE_SUBJECT_ALT_NAME
+    return any(extension.oid == wanted for extension in request.requested.extensions)
+
+
+def _check_may_name(requester: Requester, name: str) -> None:
+    """A device's own certificate speaks for its own entity only."""
+    if requester.kind is RequesterKind.CERTIFICATE and requester.entity != name:
+        raise PKIError(
+            ErrorCode.NOT_AUTHORIZED,
+            "a certificate asks for further certificates of its own entity only",
+            hint=f"the certificate belongs to {requester.entity}, asked was {name}",
+        )
+
+
+def _end_entity_profile(alias: Alias, policies: Policies) -> EndEntityProfile:
+    name = alias.end_entity_profile
+    found = policies.end_entity_profiles.get(name, _ANY)
+    if found is _ANY and name != _ANY.name:
+        raise PKIError(
+            ErrorCode.UNAVAILABLE,
+            "this entrance is not configured completely",
+            hint=f"declare [end_entity_profile.{name}]",
+        )
+    return found
+
+
+def _check_profile_allowed(
+    profile: EndEntityProfile, certificate_profile: str, authority: str
+) -> None:
+    if (
+        profile.certificate_profiles
+        and certificate_profile not in profile.certificate_profiles
+    ):
+        raise PKIError(
+            ErrorCode.NOT_AUTHORIZED,
+            "the end entity profile does not allow this certificate profile",
+            hint=f"certificate_profiles of [end_entity_profile.{profile.name}]",
+        )
+    if profile.authorities and authority not in profile.authorities:
+        raise PKIError(
+            ErrorCode.NOT_AUTHORIZED,
+            "the end entity profile does not allow this authority",
+            hint=f"authorities of [end_entity_profile.{profile.name}]",
+        )
+
+
+def _check_renewal_window(
+    profile: EndEntityProfile, record: CertificateRecord, now: datetime
+) -> None:
+    window = profile.renewal_window
+    if window is not None and now < record.not_after - window:
+        raise PKIError(
+            ErrorCode.NOT_AUTHORIZED,
+            "it is too early to renew this certificate",
+            hint=f"renewal_window of [end_entity_profile.{profile.name}]",
+        )
+
+
+def _approval_rule(
+    alias: Alias, requester: Requester, policies: Policies
+) -> ApprovalRule:
+    if requester.kind is RequesterKind.VENDOR and requester.entity is None:
+        return _VENDOR_CHECK
+    if requester.kind is RequesterKind.SYSTEM or alias.approval == "automatic":
+        return _AUTOMATIC
+    rule = policies.approval_rules.get(alias.approval)
+    if rule is None:
+        raise PKIError(
+            ErrorCode.UNAVAILABLE,
+            "this entrance is not configured completely",
+            hint=f"declare [approval.{alias.approval}]",
+        )
+    return rule

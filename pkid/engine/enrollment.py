@@ -1,0 +1,536 @@
+"""The one path: every certificate of every door is signed here and nowhere else.
+
+Authenticated request in; resume, authorize, possession, policy, lint, approval, sign,
+store; outcome out. `DESIGN`: one database transaction, after the signature and before
+the answer. A crash before it loses a signature that nobody has seen, a crash after it
+loses an answer that the client gets by asking again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from pkid.crypto.possession import SignedPossession, verify_possession
+from pkid.crypto.publickeys import PublicKeyInfo, decode_spki
+from pkid.engine import approval, audit, endentities, lint, transactions
+from pkid.engine.aliases import Alias, ApprovalRule, Policies
+from pkid.engine.authorities import Authorities, Authority, is_loopback_url
+from pkid.engine.authorization import Authorization, Grant, check_subject_pattern
+from pkid.engine.issuance import Issuance
+from pkid.engine.model import (
+    ApprovalRequest,
+    CertificateRecord,
+    CertificateReference,
+    CertificateStatus,
+    EnrollmentRequest,
+    Issued,
+    Outcome,
+    Pending,
+    RequesterKind,
+    StateEncoder,
+    SystemPossession,
+    TransactionRecord,
+    TransactionStatus,
+    UpdateState,
+    VouchedPossession,
+)
+from pkid.engine.policy import CertificatePlan, plan_certificate
+from pkid.engine.ports import (
+    Clock,
+    ConsumeCredential,
+    InsertApproval,
+    InsertCertificate,
+    InsertEntity,
+    InsertTransaction,
+    Store,
+    UpdateApproval,
+    UpdateCertificate,
+    UpdateEntity,
+    UpdateTransaction,
+    Write,
+    WriteConflict,
+)
+from pkid.engine.renewal import update_of_replaced
+from pkid.errors import ErrorCode, PKIError
+
+ATTEMPTS = 4
+ID_OCTETS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """A certificate that exists but is not stored yet: it may not leave."""
+
+    record: CertificateRecord
+    der: bytes
+    chain: tuple[bytes, ...]
+
+
+def _nothing(_: Issued) -> tuple[Write, ...]:
+    return ()
+
+
+class Enrollment:
+    """Runs requests down the one path."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        authorities: Authorities,
+        policies: Callable[[], Policies],
+        clock: Clock,
+        random: Callable[[int], bytes],
+    ) -> None:
+        self._store = store
+        self._authorities = authorities
+        self._authorization = Authorization(store, random)
+        self._issuance = Issuance(random)
+        self._policies = policies
+        self._clock = clock
+        self._random = random
+
+    async def enroll(
+        self,
+        request: EnrollmentRequest,
+        encode_state: StateEncoder,
+        *,
+        alias: Alias | None = None,
+        authority: Authority | None = None,
+        extra: Callable[[Issued], tuple[Write, ...]] = _nothing,
+    ) -> Outcome:
+        """The path, from an authenticated request to a durable outcome.
+
+        :param encode_state: gives the protocol's state (with its answer) for the
+            transaction row; called before the commit.
+        :param alias: for the daemon's own certificates, which come through no
+            configured entrance.
+        :param authority: for a root that signs itself.
+        :param extra: further writes that belong to the same fact.
+        :raises PKIError: the refusal, as code and cause.
+        """
+        for attempt in range(ATTEMPTS):
+            resumed = await self._resume(request)
+            if resumed is not None:
+                return resumed
+            now = self._clock.now()
+            policies = self._policies()
+            entrance = alias or policies.alias(request.context.protocol, request.alias)
+            issuer = authority or self._authorities.get(entrance.authority)
+            self._check_urls(request, issuer.name, policies)
+            grant = await self._authorization.authorize(
+                entrance, request, policies, now
+            )
+            plan = await self._plan(request, grant, issuer, policies, now)
+            try:
+                if grant.approval.needed:
+                    return await self._pend(request, grant, plan, encode_state, now)
+                signed = await self._sign(request, grant, plan, issuer, policies, now)
+                return await self._store_issued(
+                    request, grant, plan, signed, encode_state, now, extra
+                )
+            except WriteConflict as conflict:
+                self._check_worth_retrying(conflict, attempt)
+        raise PKIError(ErrorCode.BUSY, "too many requests at once", retry_after=1)
+
+    async def plan(self, request: EnrollmentRequest) -> tuple[Grant, CertificatePlan]:
+        """The dry run: what would be issued, by which rule; nothing is stored."""
+        now, policies = self._clock.now(), self._policies()
+        entrance = policies.alias(request.context.protocol, request.alias)
+        issuer = self._authorities.get(entrance.authority)
+        grant = await self._authorization.authorize(entrance, request, policies, now)
+        return grant, await self._plan(request, grant, issuer, policies, now)
+
+    async def approve(
+        self, waiting: ApprovalRequest, agreed: ApprovalRequest, actor: str
+    ) -> None:
+        """The last approval: prepare again under today's policy, sign, store.
+
+        :param agreed: ``waiting`` with its last approver.
+        :raises PKIError: ``CONFLICT`` when policy would now make another certificate
+            than what was approved, or the refusal of today's policy.
+        """
+        request = approval.decode_enrollment(waiting.enrollment)
+        row = await self._store.find_transaction(request.transaction)
+        if row is None or row.status is not TransactionStatus.PENDING:
+            raise PKIError(ErrorCode.CONFLICT, "the request waits no longer")
+        now, policies = self._clock.now(), self._policies()
+        entrance = policies.alias(request.context.protocol, request.alias)
+        issuer = self._authorities.get(entrance.authority)
+        grant = await self._authorization.authorize(entrance, request, policies, now)
+        plan = await self._plan(request, grant, issuer, policies, now)
+        if plan.digest != waiting.digest:
+            raise PKIError(
+                ErrorCode.CONFLICT,
+                "today's policy would change names, key or profile",
+                hint="reject the request and let the device ask again",
+            )
+        signed = await self._sign(request, grant, plan, issuer, policies, now)
+        await self._store_approved(request, grant, signed, row, agreed, actor, now)
+
+    # --- the steps ---------------------------------------------------------------
+
+    async def _resume(self, request: EnrollmentRequest) -> Outcome | None:
+        row = await self._store.find_transaction(request.transaction)
+        if row is None:
+            return None
+        if row.request_hash != request.request_hash:
+            raise PKIError(
+                ErrorCode.TRANSACTION_IN_USE,
+                "another request has used this transaction id",
+            )
+        return await self.outcome_of(row)
+
+    async def outcome_of(self, row: TransactionRecord) -> Outcome:
+        """What became of a transaction.
+
+        :raises PKIError: ``REJECTED`` when it was refused or ran out.
+        """
+        reference = transactions.certificate_of(row)
+        if reference is not None:
+            return await self._released(reference, row)
+        if row.status is not TransactionStatus.PENDING:
+            raise await self._refusal_of(row)
+        pending = await self._store.find_approval(row.request_id or "")
+        rule = self._policies().approval_rules.get(pending.rule if pending else "")
+        waits = (rule or ApprovalRule()).retry_after
+        return Pending(request_id=row.request_id or "", retry_after=waits)
+
+    async def _refusal_of(self, row: TransactionRecord) -> PKIError:
+        decided = await self._store.find_approval(row.request_id or "")
+        note = f": {decided.note}" if decided is not None and decided.note else ""
+        if row.status is TransactionStatus.EXPIRED:
+            return PKIError(ErrorCode.REJECTED, "the request was not decided in time")
+        return PKIError(ErrorCode.REJECTED, f"the request was rejected{note}")
+
+    async def _released(
+        self, reference: CertificateReference, row: TransactionRecord
+    ) -> Issued:
+        record = await self._store.find_certificate(reference)
+        if record is None:
+            raise PKIError(ErrorCode.INTERNAL, "a transaction without its certificate")
+        return Issued(
+            certificate=record,
+            der=await self._store.get_certificate_der(reference),
+            chain=self._authorities.get(reference.authority).chain,
+            modified=False,
+            confirm_by=(row.due if row.status is TransactionStatus.ISSUED else None),
+        )
+
+    async def _plan(
+        self,
+        request: EnrollmentRequest,
+        grant: Grant,
+        issuer: Authority,
+        policies: Policies,
+        now: datetime,
+    ) -> CertificatePlan:
+        if request.requested.public_key is None:
+            raise PKIError(
+                ErrorCode.BAD_TEMPLATE,
+                "the request has no public key",
+                hint="central key generation is not available",
+            )
+        key = decode_spki(request.requested.public_key)
+        plan = plan_certificate(
+            grant,
+            request.requested,
+            key,
+            issuer.bounds,
+            now,
+            blocked=policies.blocked_keys,
+        )
+        lint.check(plan)
+        self._check_possession(request, key)
+        check_subject_pattern(request.requester.subject_pattern, plan.subject)
+        await self._check_key_use(request, grant, plan)
+        return plan
+
+    def _check_possession(self, request: EnrollmentRequest, key: PublicKeyInfo) -> None:
+        kind = request.requester.kind
+        match request.possession:
+            case SignedPossession() as signed:
+                verify_possession(signed, key)
+            case VouchedPossession():
+                if kind is not RequesterKind.REGISTRATION_AUTHORITY:
+                    raise PKIError(
+                        ErrorCode.NOT_AUTHORIZED,
+                        "only a registration authority vouches for possession",
+                    )
+            case SystemPossession():
+                if kind is not RequesterKind.SYSTEM:
+                    raise PKIError(ErrorCode.BAD_POSSESSION, "no proof of possession")
+
+    async def _check_key_use(
+        self, request: EnrollmentRequest, grant: Grant, plan: CertificatePlan
+    ) -> None:
+        if request.requester.kind is RequesterKind.SYSTEM:
+            return
+        if await self._store.is_own_key(plan.key.spki):
+            raise PKIError(
+                ErrorCode.BAD_TEMPLATE, "this public key is not the requester's own"
+            )
+        renewal = grant.renews is not None
+        allowed = grant.alias.renewal_same_key if renewal else grant.alias.same_key
+        if allowed and not grant.profile.unique_key:
+            return
+        same = await self._store.find_certificates_by_key(plan.key.fingerprint)
+        if same:
+            raise PKIError(
+                ErrorCode.BAD_TEMPLATE,
+                "this public key was certified before",
+                hint=f"certificate {same[0].reference}; see same_key of the alias",
+            )
+
+    async def _sign(
+        self,
+        request: EnrollmentRequest,
+        grant: Grant,
+        plan: CertificatePlan,
+        issuer: Authority,
+        policies: Policies,
+        now: datetime,
+    ) -> Signed:
+        settings = policies.authority(issuer.name)
+        prepared = self._issuance.prepare(issuer, settings, plan, now)
+        tbs = prepared.tbs
+        signature = await issuer.signer.sign(prepared)
+        octets = self._issuance.complete(issuer, plan, prepared, tbs, signature)
+        chain = issuer.chain if issuer.certificate else ()
+        record = _record(request, grant, plan, issuer, prepared.serial, octets, now)
+        return Signed(record=record, der=octets, chain=chain)
+
+    async def _store_issued(
+        self,
+        request: EnrollmentRequest,
+        grant: Grant,
+        plan: CertificatePlan,
+        signed: Signed,
+        encode_state: StateEncoder,
+        now: datetime,
+        extra: Callable[[Issued], tuple[Write, ...]],
+    ) -> Issued:
+        wait = request.confirmation
+        confirm_by = None if wait is None else (now + wait).replace(microsecond=0)
+        outcome = Issued(
+            certificate=signed.record,
+            der=signed.der,
+            chain=signed.chain,
+            modified=plan.modified,
+            confirm_by=confirm_by,
+        )
+        state = await encode_state(outcome)
+        row = transactions.of_issued(request, signed.record, confirm_by, now, state)
+        await self._store.commit(
+            InsertTransaction(row),
+            *self._writes_of_issue(request, grant, signed, now),
+            *extra(outcome),
+        )
+        return outcome
+
+    async def _store_approved(
+        self,
+        request: EnrollmentRequest,
+        grant: Grant,
+        signed: Signed,
+        row: TransactionRecord,
+        agreed: ApprovalRequest,
+        actor: str,
+        now: datetime,
+    ) -> None:
+        wait = request.confirmation
+        done = TransactionStatus.ISSUED if wait else TransactionStatus.DONE
+        # The client has until the approval rule's expiry to come and fetch it; its
+        # own confirmation period starts then.
+        await self._store.commit(
+            UpdateTransaction(
+                key=row.key,
+                expected_version=row.version,
+                status=done,
+                due=now + grant.approval.expires,
+                state=row.state,
+                certificate=signed.record.reference,
+            ),
+            UpdateApproval(agreed),
+            *self._writes_of_issue(request, grant, signed, now, rule=agreed.rule),
+            audit.of_action(
+                now,
+                "approve",
+                actor,
+                request.context,
+                audit.Facts(
+                    alias=request.alias,
+                    certificate=str(signed.record.reference),
+                    entity=grant.entity.name,
+                    subject=signed.record.subject,
+                    transaction=row.key,
+                    rule=agreed.rule,
+                    detail=agreed.note,
+                ),
+            ),
+        )
+
+    def _writes_of_issue(
+        self,
+        request: EnrollmentRequest,
+        grant: Grant,
+        signed: Signed,
+        now: datetime,
+        *,
+        rule: str = "",
+    ) -> list[Write]:
+        """What becomes true together when a certificate is issued."""
+        record = signed.record
+        writes: list[Write] = [InsertCertificate(record, signed.der)]
+        if grant.credential is not None:
+            writes.append(ConsumeCredential(grant.credential, now))
+        writes += _entity_writes(grant)
+        if grant.renews is not None:
+            writes.append(_update_of_renewed(grant, request, now))
+        writes.append(
+            audit.of_action(
+                now,
+                "issue",
+                request.requester.identity,
+                request.context,
+                audit.Facts(
+                    alias=request.alias,
+                    certificate=str(record.reference),
+                    entity=record.entity,
+                    subject=record.subject,
+                    transaction=request.transaction,
+                    rule=rule or f"alias {grant.alias.name}, {grant.profile.name}",
+                ),
+                outcome="issued",
+            )
+        )
+        return writes
+
+    async def _pend(
+        self,
+        request: EnrollmentRequest,
+        grant: Grant,
+        plan: CertificatePlan,
+        encode_state: StateEncoder,
+        now: datetime,
+    ) -> Pending:
+        request_id = self._random(ID_OCTETS).hex()
+        waiting = approval.of_request(request, grant, plan, request_id, now)
+        outcome = Pending(request_id=request_id, retry_after=grant.approval.retry_after)
+        state = await encode_state(outcome)
+        row = transactions.of_pending(request, request_id, waiting.expires, now, state)
+        await self._store.commit(
+            InsertTransaction(row),
+            InsertApproval(waiting),
+            audit.of_action(
+                now,
+                "pend",
+                request.requester.identity,
+                request.context,
+                audit.Facts(
+                    alias=request.alias,
+                    entity=waiting.entity,
+                    subject=waiting.subject,
+                    transaction=request.transaction,
+                    rule=f"approval {waiting.rule}",
+                    detail=f"request {request_id}",
+                ),
+                outcome="waiting",
+            ),
+        )
+        return outcome
+
+    def _check_urls(
+        self, request: EnrollmentRequest, authority: str, policies: Policies
+    ) -> None:
+        if not request.context.beyond_loopback:
+            return
+        if is_loopback_url(policies.authority(authority).public_url):
+            raise PKIError(
+                ErrorCode.UNAVAILABLE,
+                "this service is not configured for other hosts yet",
+                hint="certificates would point at loopback URLs:"
+                " pkid init --hostname HOST --listen ADDRESS",
+            )
+
+    def _check_worth_retrying(self, conflict: WriteConflict, attempt: int) -> None:
+        match conflict.write:
+            case ConsumeCredential():
+                raise PKIError(
+                    ErrorCode.BAD_MESSAGE_CHECK,
+                    "the message is not protected as it must be",
+                    hint="the secret was used up by another request: pkid secret add",
+                ) from conflict
+            case UpdateCertificate():
+                raise PKIError(
+                    ErrorCode.CERTIFICATE_REVOKED,
+                    "an update of this certificate is under way",
+                ) from conflict
+            case _ if attempt + 1 == ATTEMPTS:
+                raise conflict
+            case _:
+                # A repeat of the same request won, an entity was made meanwhile, or a
+                # serial number was drawn twice: look again.
+                return
+
+
+def _record(
+    request: EnrollmentRequest,
+    grant: Grant,
+    plan: CertificatePlan,
+    issuer: Authority,
+    serial: int,
+    octets: bytes,
+    now: datetime,
+) -> CertificateRecord:
+    waits = request.confirmation is not None
+    return CertificateRecord(
+        reference=CertificateReference(issuer.name, serial),
+        subject=plan.subject.text(),
+        fingerprint=hashlib.sha256(octets).digest(),
+        spki_hash=plan.key.fingerprint,
+        subject_key_id=plan.key.key_id,
+        entity=grant.entity.name,
+        profile=grant.profile.name,
+        alias=request.alias,
+        protocol=request.context.protocol,
+        requester=request.requester.identity,
+        not_before=plan.not_before,
+        not_after=plan.not_after,
+        issued_at=now,
+        status=(
+            CertificateStatus.AWAITING_CONFIRMATION
+            if waits
+            else CertificateStatus.ACTIVE
+        ),
+        replaces=None if grant.renews is None else grant.renews.reference,
+        credential=grant.credential,
+    )
+
+
+def _entity_writes(grant: Grant) -> list[Write]:
+    if grant.new_entity:
+        return [InsertEntity(grant.entity)]
+    after = endentities.after_enrollment(grant.entity)
+    return [] if after == grant.entity else [UpdateEntity(after)]
+
+
+def _update_of_renewed(
+    grant: Grant, request: EnrollmentRequest, now: datetime
+) -> UpdateCertificate:
+    """The old certificate is in update until the new one is confirmed."""
+    old = grant.renews
+    if old is None:
+        raise PKIError(ErrorCode.INTERNAL, "a renewal without its certificate")
+    if request.confirmation is not None:
+        return UpdateCertificate(
+            reference=old.reference,
+            expected_status=old.status,
+            expected_update_state=UpdateState.CURRENT,
+            status=old.status,
+            update_state=UpdateState.IN_UPDATE,
+        )
+    return update_of_replaced(old, revoke=grant.alias.revoke_replaced, now=now)
