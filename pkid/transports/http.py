@@ -235,20 +235,27 @@ class HTTPConnection(http.HTTPChannel):
             self._discard(data)
             return
         if phase is Phase.IDLE:
-            self._started = self._seconds()
-            self._enter(Phase.HEADERS, self._limits.headers_seconds)
+            self._begin()
         outermost = not self._busyReceiving
         LineReceiver.dataReceived(self, data)
-        if (
-            outermost
-            and self._phase is Phase.HEADERS
-            and b"\n" in self._buffer
-            and _BARE_LF(self._buffer)
-        ):
+        if outermost and self._buffer and self.line_mode:
+            self._look_at_rest()
+
+    def _begin(self) -> None:
+        self._started = self._seconds()
+        self._enter(Phase.HEADERS, self._limits.headers_seconds)
+
+    def _look_at_rest(self) -> None:
+        """Judge what is left of a read: the beginning of a line."""
+        if self._phase is Phase.IDLE:
+            self._begin()
+        if b"\n" in self._buffer and _BARE_LF(self._buffer):
             self.refuse(400, "a line must end with CR LF")
 
     def lineReceived(self, line: bytes) -> None:
         """Take a line of the head of a request."""
+        if self._phase is Phase.IDLE:
+            self._begin()
         if self.requests:
             self._header_octets += len(line)
             if self._header_octets > self._limits.header_octets:
