@@ -1,0 +1,90 @@
+"""What the configuration says of one CMP entrance, beyond the engine's own `Alias`.
+
+The defaults serve `openssl cmp` 3.0 and equipment in the field: what a client may leave
+out by RFC 9810 it may leave out here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from pkid.crypto.mac import MAX_ITERATIONS, MIN_ITERATIONS
+from pkid.engine.aliases import Alias
+from pkid.errors import ErrorCode, PKIError
+
+#: Leniencies by name: which peer needs each, and what it lets pass.
+QUIRKS: Final = {
+    "null-parameters": (
+        "cryptlib and other old signers write NULL parameters in ECDSA and EdDSA "
+        "protectionAlg, where they must be absent"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CMPAlias:
+    """One CMP entrance.
+
+    :ivar alias: what the engine knows of it.
+    :ivar conformance: "rfc": RFC 9810 rules, tolerant.
+    :ivar implicit_confirm: grant implicitConfirm to clients that ask for it.
+    :ivar confirm_wait: how long a certificate waits for its certConf.
+    :ivar message_time_window: refuse messages further off than this; None takes any.
+    :ivar allow_sha1: take SHA-1 signatures (MACs with SHA-1 are always taken).
+    :ivar response_protection: "mirror" answers as the request was protected,
+        "signature" always signs.
+    :ivar fresh_salt: draw a new MAC salt for each answer instead of the request's:
+        costs a second key derivation.
+    :ivar maximum_iterations: refuse MACs that would cost more.
+    :ivar tcp_polling: let clients on raw TCP wait by TCP-level polling records.
+    :ivar ca_pubs: send the root in caPubs of ip.
+    :ivar extra_certs_root: send the root in extraCerts too.
+    :ivar poll_after: when waiting clients ask again; None takes the approval rule's.
+    :ivar unprotected_requests: not offered yet, must be False.
+    :ivar raverified: take raVerified from the alias's registration authorities.
+    :ivar quirks: names from `QUIRKS`.
+    :raises PKIError: ``BAD_REQUEST`` on construction for what is not offered.
+    """
+
+    alias: Alias
+    conformance: str = "rfc"
+    implicit_confirm: bool = True
+    confirm_wait: timedelta = timedelta(minutes=5)
+    message_time_window: timedelta | None = None
+    allow_sha1: bool = False
+    response_protection: str = "mirror"
+    fresh_salt: bool = False
+    maximum_iterations: int = MAX_ITERATIONS
+    tcp_polling: bool = False
+    ca_pubs: bool = True
+    extra_certs_root: bool = True
+    poll_after: timedelta | None = None
+    unprotected_requests: bool = False
+    raverified: bool = True
+    quirks: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.conformance != "rfc":
+            raise _fault(f"conformance {self.conformance!r} is not supported yet")
+        if self.unprotected_requests:
+            raise _fault("unprotected_requests is not supported yet")
+        if self.response_protection not in {"mirror", "signature"}:
+            raise _fault('response_protection is "mirror" or "signature"')
+        if not MIN_ITERATIONS <= self.maximum_iterations <= MAX_ITERATIONS:
+            raise _fault(f"maximum_iterations is {MIN_ITERATIONS} to {MAX_ITERATIONS}")
+        if self.confirm_wait <= timedelta(0):
+            raise _fault("confirm_wait must be positive")
+        unknown = self.quirks - QUIRKS.keys()
+        if unknown:
+            raise _fault(f"unknown quirks: {', '.join(sorted(unknown))}")
+
+    @property
+    def name(self) -> str:
+        """The label in URLs."""
+        return self.alias.name
+
+
+def _fault(detail: str) -> PKIError:
+    return PKIError(ErrorCode.BAD_REQUEST, detail)

@@ -1,0 +1,136 @@
+"""Answers: header, protection, octets.
+
+Every answer of a transaction is protected by one credential, errors and confirmations
+included; only a request that proved no secret is answered with a signature.
+
+**Source:** RFC 9810 sections 5.1.1 and 5.1.3; RFC 9483 sections 3.1 to 3.3 and 3.6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from pkid.asn1.names import GeneralName
+from pkid.engine.ports import Clock
+from pkid.errors import PKIError
+from pkid.messages.cmp.body import Body, BodyType, encode_body
+from pkid.messages.cmp.header import InfoTypeAndValue, PKIHeader
+from pkid.messages.cmp.message import encode_message, protected_part
+from pkid.responders.cmp.aliases import CMPAlias
+from pkid.responders.cmp.doors import Engine, MessageIdentity
+from pkid.responders.cmp.failures import error_content
+from pkid.responders.cmp.requests import (
+    Addressing,
+    Answered,
+    MACProtection,
+    Protection,
+    RandomOctets,
+    Request,
+)
+
+NONCE_OCTETS: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An answer before it is addressed and protected.
+
+    :ivar certificates: chain of what was issued, for extraCerts.
+    """
+
+    body_type: BodyType
+    body: Body
+    general_info: tuple[InfoTypeAndValue, ...] = ()
+    certificates: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A protected message and the senderNonce that it carries."""
+
+    octets: bytes = field(repr=False)
+    nonce: bytes
+
+
+class Answers:
+    """Seals drafts.
+
+    :param random: gives octets from the system's CSPRNG.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, random: RandomOctets) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._random = random
+
+    async def seal(
+        self,
+        alias: CMPAlias,
+        addressing: Addressing,
+        protection: Protection,
+        draft: Draft,
+    ) -> Sealed:
+        """Address, protect and encode.
+
+        :raises PKIError: ``UNAVAILABLE`` when the signer is out of reach.
+        """
+        identity = self._engine.message_identity(alias.alias.authority)
+        mac = protection if isinstance(protection, MACProtection) else None
+        nonce = self._random(NONCE_OCTETS)
+        header = PKIHeader(
+            pvno=addressing.pvno,
+            sender=GeneralName.directory(identity.subject),
+            recipient=addressing.recipient,
+            message_time=self._clock.now(),
+            protection_alg=mac.algorithm if mac else identity.signer.algorithm,
+            sender_kid=mac.sender_kid if mac else identity.subject_key_id or None,
+            transaction_id=addressing.transaction_id,
+            sender_nonce=nonce,
+            recip_nonce=addressing.recip_nonce,
+            general_info=draft.general_info,
+        ).encode()
+        body = encode_body(draft.body_type, draft.body)
+        part = protected_part(header, body)
+        if mac is not None:
+            bits = mac.key.compute(part)
+            certificates = draft.certificates
+        else:
+            bits = await identity.signer.sign_message(part)
+            certificates = _signer_certificates(identity, alias) + draft.certificates
+        octets = encode_message(
+            header,
+            body,
+            protection=bits,
+            extra_certs=tuple(dict.fromkeys(certificates)),
+        )
+        return Sealed(octets, nonce)
+
+    async def answer(self, request: Request, draft: Draft) -> Sealed:
+        """Seal the answer to a verified request."""
+        return await self.seal(
+            request.alias, request.addressing, request.proven.protection, draft
+        )
+
+    async def refuse(
+        self,
+        alias: CMPAlias,
+        addressing: Addressing,
+        protection: Protection,
+        error: PKIError,
+    ) -> Answered:
+        """The error message for a refusal."""
+        draft = Draft(body_type=BodyType.ERROR, body=error_content(error))
+        sealed = await self.seal(alias, addressing, protection, draft)
+        return Answered.refused(sealed.octets, error)
+
+
+def without_root(chain: tuple[bytes, ...], alias: CMPAlias) -> tuple[bytes, ...]:
+    """A chain as this alias sends it: root last, or left out."""
+    return chain if alias.extra_certs_root else chain[:-1]
+
+
+def _signer_certificates(
+    identity: MessageIdentity, alias: CMPAlias
+) -> tuple[bytes, ...]:
+    return (identity.certificate, *without_root(identity.chain, alias))

@@ -1,0 +1,147 @@
+"""ip, cp and kup: an outcome of the engine in CMP's words.
+
+**Source:** RFC 9810 sections 5.3.2 to 5.3.6, 5.1.1.1 and 5.1.1.2; RFC 9483 section 4.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from pkid.asn1 import der, oids
+from pkid.crypto.algorithms import digest, digest_for_certificate_hash
+from pkid.crypto.signatures import SignedStructure
+from pkid.engine.model import Issued, Outcome, Pending, RequesterKind
+from pkid.errors import PKIError
+from pkid.messages.cmp.body import (
+    BodyType,
+    CertifiedKeyPair,
+    CertRepMessage,
+    CertResponse,
+)
+from pkid.messages.cmp.header import InfoTypeAndValue
+from pkid.messages.cmp.status import PKIStatus, PKIStatusInfo
+from pkid.responders.cmp.aliases import CMPAlias
+from pkid.responders.cmp.answers import Draft, Sealed, without_root
+from pkid.responders.cmp.failures import rejection
+from pkid.responders.cmp.headers import Wishes
+from pkid.responders.cmp.requests import MACProtection, Request
+from pkid.responders.cmp.transactions import KeptAnswer, TransactionState
+
+RESPONSE_TYPES: Final = {
+    BodyType.IR: BodyType.IP,
+    BodyType.CR: BodyType.CP,
+    BodyType.P10CR: BodyType.CP,
+    BodyType.KUR: BodyType.KUP,
+}
+_IMPLICIT_CONFIRM: Final = InfoTypeAndValue(oids.ID_IT_IMPLICIT_CONFIRM, der.NULL)
+_ACCEPTED: Final = PKIStatusInfo(PKIStatus.ACCEPTED)
+_MODIFIED: Final = PKIStatusInfo(
+    PKIStatus.GRANTED_WITH_MODS, ("the certificate differs from what was asked",)
+)
+
+
+def opening_state(
+    request: Request, cert_req_id: int, wishes: Wishes
+) -> TransactionState:
+    """The state of a transaction that this request opens."""
+    header, body_type = request.header, request.message.body_type
+    by_mac = isinstance(request.proven.protection, MACProtection)
+    return TransactionState(
+        body_type=BodyType.IR if body_type is None else body_type,
+        pvno=header.pvno,
+        sender=header.sender,
+        sender_kid=header.sender_kid,
+        mac_algorithm=header.protection_alg if by_mac else None,
+        client_nonces=(request.sender_nonce,),
+        cert_req_id=cert_req_id,
+        implicit=wishes.implicit_confirm and request.alias.implicit_confirm,
+        # An ir signed with a certificate of this PKI is treated as a cr.
+        ca_pubs=request.alias.ca_pubs
+        and body_type is BodyType.IR
+        and request.requester.kind is not RequesterKind.CERTIFICATE,
+    )
+
+
+def concluded(
+    state: TransactionState, outcome: Outcome, request_hash: bytes, sealed: Sealed
+) -> TransactionState:
+    """The state once the opening request was answered."""
+    return replace(
+        with_outcome(state, outcome),
+        our_nonce=sealed.nonce,
+        answers=(KeptAnswer(request_hash, sealed.octets),),
+    )
+
+
+def with_outcome(state: TransactionState, outcome: Outcome) -> TransactionState:
+    """The state once this outcome was given to the client."""
+    if isinstance(outcome, Pending):
+        return state
+    return replace(state, delivered=True, cert_hash=certificate_hash(outcome.der))
+
+
+def confirm_from(
+    alias: CMPAlias, outcome: Outcome, now: datetime
+) -> tuple[Outcome, datetime | None]:
+    """Let the time to confirm run from now: the client has only now come for it.
+
+    :returns: the outcome, and the new deadline of the transaction if there is one.
+    """
+    if isinstance(outcome, Pending) or outcome.confirm_by is None:
+        return outcome, None
+    due = (now + alias.confirm_wait).replace(microsecond=0)
+    return replace(outcome, confirm_by=due), due
+
+
+def certification(alias: CMPAlias, state: TransactionState, outcome: Outcome) -> Draft:
+    """The answer to what opened the transaction.
+
+    :param outcome: issued, or pending: status waiting.
+    """
+    response_type = RESPONSE_TYPES[state.body_type]
+    if isinstance(outcome, Pending):
+        status = PKIStatusInfo(PKIStatus.WAITING, (outcome.reason,))
+        response = CertResponse(state.cert_req_id, status)
+        return Draft(body_type=response_type, body=CertRepMessage((response,)))
+    response = CertResponse(
+        state.cert_req_id,
+        _MODIFIED if outcome.modified else _ACCEPTED,
+        CertifiedKeyPair(certificate=outcome.der),
+    )
+    ca_pubs = outcome.chain[-1:] if state.ca_pubs else ()
+    return Draft(
+        body_type=response_type,
+        body=CertRepMessage((response,), ca_pubs),
+        general_info=_confirmation_info(outcome),
+        certificates=without_root(outcome.chain, alias),
+    )
+
+
+def refusal(opening: BodyType, cert_req_ids: tuple[int, ...], error: PKIError) -> Draft:
+    """The answer that refuses every certificate asked for."""
+    status = rejection(error)
+    return Draft(
+        body_type=RESPONSE_TYPES[opening],
+        body=CertRepMessage(
+            tuple(CertResponse(number, status) for number in cert_req_ids)
+        ),
+    )
+
+
+def certificate_hash(certificate: bytes) -> bytes:
+    """``certHash`` of a certificate: with the digest of its own signature.
+
+    **Source:** RFC 9810 section 5.3.18; RFC 9481 section 3.3.
+    """
+    algorithm = SignedStructure.decode(certificate).algorithm
+    return digest(digest_for_certificate_hash(algorithm), certificate)
+
+
+def _confirmation_info(outcome: Issued) -> tuple[InfoTypeAndValue, ...]:
+    """Implicit confirmation granted, or how long certConf is awaited."""
+    if outcome.confirm_by is None:
+        return (_IMPLICIT_CONFIRM,)
+    time = der.generalized_time(outcome.confirm_by)
+    return (InfoTypeAndValue(oids.ID_IT_CONFIRM_WAIT_TIME, time),)

@@ -1,0 +1,257 @@
+"""ir, cr, kur and p10cr: one certificate asked for, one answer.
+
+What is wrong with the body is answered in ip, cp or kup with status rejection; what is
+wrong with the exchange itself (the transaction, our own state) by an error message.
+The answer is sealed before the engine commits and is stored with the certificate.
+
+**Source:** RFC 9810 sections 5.3.1 to 5.3.6; RFC 9483 section 4.1.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pkid.asn1 import oids
+from pkid.engine.model import (
+    CertificateReference,
+    EnrollmentRequest,
+    Issued,
+    Outcome,
+    Pending,
+    RequesterKind,
+)
+from pkid.errors import ErrorCode, PKIError
+from pkid.messages.cmp.body import BodyType, CertReqMessages
+from pkid.messages.cmp.message import decode_body
+from pkid.messages.crmf import CertId, CertReqMsg
+from pkid.messages.pkcs10 import CertificationRequest
+from pkid.responders.cmp.answers import Answers, Sealed
+from pkid.responders.cmp.certification import (
+    certification,
+    concluded,
+    opening_state,
+    refusal,
+)
+from pkid.responders.cmp.doors import Engine
+from pkid.responders.cmp.headers import Wishes, read_wishes
+from pkid.responders.cmp.requests import Answered, MACProtection, Request, of_outcome
+from pkid.responders.cmp.tcppolling import TCPPolling
+from pkid.responders.cmp.templates import (
+    P10CR_REQ_ID,
+    Wanted,
+    wanted_by_crmf,
+    wanted_by_pkcs10,
+)
+from pkid.responders.cmp.transactions import TransactionState
+
+# Refusals that are no fault of the body: they are answered by an error message.
+_OF_THE_EXCHANGE: Final = frozenset(
+    (
+        ErrorCode.MALFORMED,
+        ErrorCode.BAD_MESSAGE_CHECK,
+        ErrorCode.WRONG_INTEGRITY,
+        ErrorCode.TRANSACTION_IN_USE,
+        ErrorCode.BUSY,
+        ErrorCode.CONFLICT,
+        ErrorCode.UNAVAILABLE,
+        ErrorCode.INTERNAL,
+    )
+)
+
+
+class Enrollment:
+    """Answers requests for certificates."""
+
+    def __init__(
+        self, engine: Engine, answers: Answers, tcp_polling: TCPPolling
+    ) -> None:
+        self._engine = engine
+        self._answers = answers
+        self._tcp_polling = tcp_polling
+
+    async def answer(self, request: Request) -> Answered:
+        """Answer ir, cr, kur or p10cr.
+
+        :raises PKIError: for refusals that are answered by an error message.
+        """
+        _check_protection_kind(request)
+        wishes = read_wishes(request.header)
+        body = decode_body(request.message)
+        if isinstance(body, CertificationRequest):
+            ids: tuple[int, ...] = (P10CR_REQ_ID,)
+        elif isinstance(body, CertReqMessages):
+            ids = tuple(message.cert_req.cert_req_id for message in body.messages)
+        else:
+            raise PKIError(ErrorCode.INTERNAL, "a body that asks for no certificate")
+        state = opening_state(request, ids[0], wishes)
+        try:
+            enrollment = await self._enrollment(request, body, wishes)
+            return await self._enroll(request, enrollment, state)
+        except PKIError as error:
+            if error.code in _OF_THE_EXCHANGE:
+                raise
+            sealed = await self._answers.answer(
+                request, refusal(state.body_type, ids, error)
+            )
+            return Answered.refused(sealed.octets, error)
+
+    async def _enrollment(
+        self,
+        request: Request,
+        body: CertReqMessages | CertificationRequest,
+        wishes: Wishes,
+    ) -> EnrollmentRequest:
+        if isinstance(body, CertificationRequest):
+            wanted, renews = wanted_by_pkcs10(body), None
+        else:
+            wanted = self._wanted(request, body)
+            renews = await self._renews(request, body.messages[0])
+        alias = request.alias
+        implicit = wishes.implicit_confirm and alias.implicit_confirm
+        return EnrollmentRequest(
+            alias=alias.name,
+            context=request.context,
+            requester=request.requester,
+            requested=wanted.certificate,
+            possession=wanted.possession,
+            transaction=request.key,
+            request_hash=request.request_hash,
+            profile=wishes.profile,
+            renews=renews,
+            confirmation=None if implicit else alias.confirm_wait,
+        )
+
+    def _wanted(self, request: Request, body: CertReqMessages) -> Wanted:
+        if len(body.messages) != 1:
+            raise PKIError(
+                ErrorCode.BAD_REQUEST,
+                "one certificate is issued per message: send each request by itself",
+            )
+        if (
+            request.message.body_type is not BodyType.IR
+            and request.requester.kind is RequesterKind.VENDOR
+        ):
+            raise PKIError(
+                ErrorCode.NOT_AUTHORIZED, "a certificate of another PKI asks by ir only"
+            )
+        issuer = self._engine.authority_subject(request.alias.alias.authority)
+        return wanted_by_crmf(body.messages[0], request, issuer)
+
+    # --- key update --------------------------------------------------------------
+
+    async def _renews(
+        self, request: Request, message: CertReqMsg
+    ) -> CertificateReference | None:
+        """The certificate that a kur updates: the one that protects it.
+
+        A registration authority names it by oldCertID.
+
+        :raises PKIError: ``BAD_CERTIFICATE_ID``, ``NOT_AUTHORIZED``.
+
+        **Source:** RFC 9483 section 4.1.3; RFC 4211 section 6.5.
+        """
+        if request.message.body_type is not BodyType.KUR:
+            return None
+        named = await self._named_by_old_cert_id(message)
+        requester = request.requester
+        if requester.kind is RequesterKind.REGISTRATION_AUTHORITY:
+            if named is None:
+                raise PKIError(
+                    ErrorCode.BAD_CERTIFICATE_ID,
+                    "a registration authority names the certificate by oldCertID",
+                )
+            return named
+        if requester.certificate is None:
+            raise PKIError(
+                ErrorCode.NOT_AUTHORIZED, "only certificates of this PKI are updated"
+            )
+        if named is not None and named != requester.certificate:
+            raise PKIError(
+                ErrorCode.BAD_CERTIFICATE_ID,
+                "oldCertID is not the certificate that protects the request",
+            )
+        return requester.certificate
+
+    async def _named_by_old_cert_id(
+        self, message: CertReqMsg
+    ) -> CertificateReference | None:
+        control = message.cert_req.control(oids.ID_REG_CTRL_OLD_CERT_ID)
+        if control is None:
+            return None
+        old = CertId.decode(control)
+        issuer = old.issuer.directory_name
+        record = None
+        if issuer is not None:
+            record = await self._engine.find_certificate_by_issuer(
+                issuer, old.serial_number
+            )
+        if record is None:
+            raise PKIError(
+                ErrorCode.BAD_CERTIFICATE_ID, "oldCertID names no certificate of ours"
+            )
+        return record.reference
+
+    # --- outcome -----------------------------------------------------------------
+
+    async def _enroll(
+        self, request: Request, enrollment: EnrollmentRequest, state: TransactionState
+    ) -> Answered:
+        made: list[tuple[Outcome, bytes]] = []
+
+        async def encode_state(outcome: Outcome) -> bytes:
+            sealed = await self._seal(request, state, outcome)
+            made.append((outcome, sealed.octets))
+            return concluded(state, outcome, request.request_hash, sealed).encode()
+
+        outcome = await self._engine.enroll(enrollment, encode_state)
+        if made and _is_same(made[-1][0], outcome):
+            octets, repeated = made[-1][1], False
+        else:
+            octets, repeated = await self._stored(request), True
+        ticket = None
+        if not octets:
+            ticket = await self._tcp_polling.ticket(request.alias, request.key, outcome)
+        return of_outcome(outcome, octets, repeated=repeated, ticket=ticket)
+
+    async def _seal(
+        self, request: Request, state: TransactionState, outcome: Outcome
+    ) -> Sealed:
+        waits = isinstance(outcome, Pending)
+        if waits and request.over_tcp and request.alias.tcp_polling:
+            # Nothing of CMP is said yet: a TCP record tells the client to wait.
+            return Sealed(b"", b"")
+        draft = certification(request.alias, state, outcome)
+        return await self._answers.answer(request, draft)
+
+    async def _stored(self, request: Request) -> bytes:
+        """The answer that was stored for these very octets."""
+        record = await self._engine.find_transaction(request.key)
+        if record is not None:
+            state = TransactionState.decode(record.state)
+            octets = state.repeated(request.request_hash)
+            if octets is not None:
+                return octets
+        raise PKIError(ErrorCode.INTERNAL, "the stored answer is missing")
+
+
+def _check_protection_kind(request: Request) -> None:
+    """A key update proves itself by the certificate that is updated.
+
+    **Source:** RFC 9483 section 4.1.3.
+    """
+    if request.message.body_type is BodyType.KUR and isinstance(
+        request.proven.protection, MACProtection
+    ):
+        raise PKIError(
+            ErrorCode.WRONG_INTEGRITY,
+            "a key update request is signed with the certificate to be updated",
+        )
+
+
+def _is_same(sealed: Outcome, stored: Outcome) -> bool:
+    """Whether what was sealed is what was stored, and not a repeat that won."""
+    if isinstance(sealed, Issued) and isinstance(stored, Issued):
+        return sealed.certificate.reference == stored.certificate.reference
+    if isinstance(sealed, Pending) and isinstance(stored, Pending):
+        return sealed.request_id == stored.request_id
+    return False

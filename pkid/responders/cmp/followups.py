@@ -1,0 +1,307 @@
+"""certConf, pollReq, error and the old pkiconf: what comes after the first answer.
+
+Found by transactionID and by who sent it: the credential that opened a transaction
+carries it through. What a follow-up does is read from the table in `transactions`.
+
+**Source:** RFC 9810 sections 5.3.17, 5.3.18, 5.3.21 and 5.3.22; RFC 9483 sections
+4.1.1 and 4.4.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from pkid.crypto.algorithms import digest, hash_name_of
+from pkid.engine.model import Issued, Outcome, TransactionRecord
+from pkid.engine.ports import Clock
+from pkid.errors import ErrorCode, PKIError
+from pkid.messages.cmp.body import (
+    BodyType,
+    CertConfirmContent,
+    CertStatus,
+    ErrorMsgContent,
+    PKIConfirmContent,
+    PollRepContent,
+    PollRepEntry,
+    PollReqContent,
+)
+from pkid.messages.cmp.header import CMP2021
+from pkid.messages.cmp.message import decode_body
+from pkid.messages.cmp.status import PKIStatus
+from pkid.responders.cmp.answers import Answers, Draft
+from pkid.responders.cmp.certification import (
+    certification,
+    confirm_from,
+    refusal,
+    with_outcome,
+)
+from pkid.responders.cmp.doors import Confirmation, Engine
+from pkid.responders.cmp.failures import error_content
+from pkid.responders.cmp.protection import NOT_PROTECTED, printable
+from pkid.responders.cmp.requests import PROTOCOL, Answered, Request, of_outcome
+from pkid.responders.cmp.transactions import (
+    Step,
+    TransactionState,
+    stage_of,
+    step_for,
+)
+
+WHOLE_MESSAGE: Final = -1
+
+_PKICONF: Final = Draft(body_type=BodyType.PKICONF, body=PKIConfirmContent())
+_TAKEN: Final = frozenset((PKIStatus.ACCEPTED, PKIStatus.GRANTED_WITH_MODS))
+# The transaction cannot be given up any more: the client is heard all the same.
+_PAST: Final = frozenset((ErrorCode.BAD_REQUEST, ErrorCode.CERTIFICATE_CONFIRMED))
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A transaction that a follow-up belongs to."""
+
+    request: Request
+    record: TransactionRecord
+    state: TransactionState
+
+    @property
+    def serial(self) -> str:
+        """Serial number of its certificate in hex, "" before there is one."""
+        reference = self.record.certificate
+        return "" if reference is None else f"{reference.serial:x}"
+
+
+class FollowUps:
+    """Answers what comes after the first answer."""
+
+    def __init__(self, engine: Engine, answers: Answers, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._answers = answers
+        self._steps: dict[Step, Callable[[Open], Awaitable[Answered]]] = {
+            Step.POLL: self._poll,
+            Step.CONFIRM: self._confirm,
+            Step.CONFIRM_ALL: self._confirm_all,
+            Step.ABANDON: self._abandon,
+            Step.ACKNOWLEDGE: self._acknowledge,
+        }
+
+    async def answer(self, request: Request) -> Answered:
+        """Answer certConf, pollReq, error or pkiconf.
+
+        :raises PKIError: for refusals; they are answered by an error message.
+        """
+        record = await self._find(request)
+        state = TransactionState.decode(record.state)
+        octets = state.repeated(request.request_hash)
+        if octets is not None:
+            return Answered(octets=octets, repeated=True)
+        body_type = request.message.body_type
+        if body_type is None:
+            raise PKIError(ErrorCode.BAD_REQUEST, "unknown body type")
+        _check_same_mac(request, state)
+        state.check_nonces(request.sender_nonce, request.header.recip_nonce)
+        step = step_for(stage_of(record, state), body_type)
+        return await self._steps[step](Open(request, record, state))
+
+    async def _find(self, request: Request) -> TransactionRecord:
+        """The sender's own transaction.
+
+        :raises PKIError: ``WRONG_AUTHORITY`` when it is another's; ``BAD_REQUEST``.
+        """
+        if request.header.transaction_id is None:
+            raise PKIError(ErrorCode.BAD_REQUEST, "transactionID is missing")
+        record = await self._engine.find_transaction(request.key)
+        if record is not None:
+            return record
+        if await self._engine.find_transactions_by_id(
+            PROTOCOL, request.alias.name, request.transaction_id
+        ):
+            raise PKIError(
+                ErrorCode.WRONG_AUTHORITY,
+                "the transaction was opened with another credential",
+            )
+        raise PKIError(ErrorCode.BAD_REQUEST, "no transaction has this transactionID")
+
+    # --- confirmation ------------------------------------------------------------
+
+    async def _confirm(self, opened: Open) -> Answered:
+        body = decode_body(opened.request.message)
+        if not isinstance(body, CertConfirmContent):
+            raise PKIError(ErrorCode.INTERNAL, "not a certConf")
+        if not body.statuses:
+            return await self._conclude(opened, _PKICONF, "rejected by omission")
+        if len(body.statuses) > 1:
+            raise PKIError(
+                ErrorCode.BAD_REQUEST, "more than one CertStatus for one certificate"
+            )
+        status = body.statuses[0]
+        if status.cert_req_id != opened.state.cert_req_id:
+            raise PKIError(
+                ErrorCode.BAD_REQUEST, "certReqId is not that of the request"
+            )
+        rejected = _rejection_of(status)
+        if not hmac.compare_digest(status.cert_hash, await self._hash(opened, status)):
+            return await self._refuse_hash(opened)
+        return await self._conclude(opened, _PKICONF, rejected)
+
+    async def _hash(self, opened: Open, status: CertStatus) -> bytes:
+        """The certHash that this CertStatus must show.
+
+        **Source:** RFC 9810 section 5.3.18.
+        """
+        reference = opened.record.certificate
+        if status.hash_alg is None or reference is None:
+            return opened.state.cert_hash
+        if opened.request.header.pvno != CMP2021:
+            raise PKIError(ErrorCode.BAD_REQUEST, "hashAlg needs pvno 3")
+        name = hash_name_of(status.hash_alg)
+        return digest(name, await self._engine.certificate_der(reference))
+
+    async def _refuse_hash(self, opened: Open) -> Answered:
+        """A wrong certHash ends the transaction: the client has something else."""
+        error = PKIError(
+            ErrorCode.BAD_CERTIFICATE_ID, "certHash is not that of the certificate"
+        )
+        draft = Draft(body_type=BodyType.ERROR, body=error_content(error))
+        concluded = await self._conclude(opened, draft, error.detail)
+        return Answered.refused(concluded.octets, error)
+
+    async def _confirm_all(self, opened: Open) -> Answered:
+        """Everything accepted by an RFC 2510 client; there is nothing to answer."""
+        return await self._conclude(opened, None, "")
+
+    async def _abandon(self, opened: Open) -> Answered:
+        """The client gives up: what it was issued is revoked."""
+        body = decode_body(opened.request.message)
+        reason = "the client gave up"
+        if isinstance(body, ErrorMsgContent) and body.status_info.strings:
+            reason = f"{reason}: {printable(body.status_info.strings[0])}"
+        try:
+            return await self._conclude(opened, _PKICONF, reason)
+        except PKIError as error:
+            if error.code not in _PAST:
+                raise
+        return await self._keep(opened, opened.state, _PKICONF)
+
+    async def _acknowledge(self, opened: Open) -> Answered:
+        sealed = await self._answers.answer(opened.request, _PKICONF)
+        return Answered(octets=sealed.octets, serial=opened.serial)
+
+    async def _conclude(
+        self, opened: Open, draft: Draft | None, rejected: str
+    ) -> Answered:
+        """Carry out the client's word; the answer is stored with it.
+
+        :param draft: None when nothing is answered.
+        :param rejected: why the certificate is not taken; "" when it is.
+        """
+        request = opened.request
+        octets, nonce = b"", b""
+        if draft is not None:
+            sealed = await self._answers.answer(request, draft)
+            octets, nonce = sealed.octets, sealed.nonce
+        state = opened.state.after(
+            request.request_hash, request.sender_nonce, octets, nonce
+        )
+        await self._engine.confirm(
+            Confirmation(
+                key=opened.record.key,
+                accepted=not rejected,
+                detail=rejected,
+                requester=request.requester,
+                context=request.context,
+                state=replace(state, delivered=True).encode(),
+            )
+        )
+        return Answered(octets=octets, serial=opened.serial, cause=rejected)
+
+    # --- polling -----------------------------------------------------------------
+
+    async def _poll(self, opened: Open) -> Answered:
+        number = _polled_id(opened)
+        state = opened.state
+        try:
+            outcome = await self._engine.collect(opened.record.key)
+        except PKIError as error:
+            if error.code is not ErrorCode.REJECTED:
+                raise
+            draft = refusal(state.body_type, (state.cert_req_id,), error)
+            kept = await self._keep(opened, replace(state, delivered=True), draft)
+            return Answered.refused(kept.octets, error)
+        outcome, due = confirm_from(opened.request.alias, outcome, self._clock.now())
+        draft = self._polled(opened, outcome, number)
+        kept = await self._keep(opened, with_outcome(state, outcome), draft, due)
+        return of_outcome(outcome, kept.octets)
+
+    def _polled(self, opened: Open, outcome: Outcome, number: int) -> Draft:
+        alias = opened.request.alias
+        if isinstance(outcome, Issued):
+            return certification(alias, opened.state, outcome)
+        wait = alias.poll_after or outcome.retry_after
+        entry = PollRepEntry(number, int(wait.total_seconds()), (outcome.reason,))
+        return Draft(body_type=BodyType.POLL_REP, body=PollRepContent((entry,)))
+
+    async def _keep(
+        self,
+        opened: Open,
+        state: TransactionState,
+        draft: Draft,
+        due: datetime | None = None,
+    ) -> Answered:
+        """Seal an answer and keep it, durably, before it leaves."""
+        request = opened.request
+        sealed = await self._answers.answer(request, draft)
+        state = state.after(
+            request.request_hash, request.sender_nonce, sealed.octets, sealed.nonce
+        )
+        await self._engine.remember(opened.record, state.encode(), due)
+        return Answered(octets=sealed.octets, serial=opened.serial)
+
+
+def _check_same_mac(request: Request, state: TransactionState) -> None:
+    """One MAC algorithm carries a transaction through.
+
+    **Source:** RFC 9483 section 3.2.
+    """
+    opening, now = state.mac_algorithm, request.header.protection_alg
+    if opening is not None and now is not None and opening.oid != now.oid:
+        raise PKIError(
+            ErrorCode.BAD_MESSAGE_CHECK,
+            NOT_PROTECTED,
+            hint="the MAC algorithm changed within the transaction",
+        )
+
+
+def _rejection_of(status: CertStatus) -> str:
+    """Why the client does not take its certificate; "" when it does.
+
+    :raises PKIError: ``BAD_REQUEST`` for a status that is neither.
+    """
+    info = status.status_info
+    if info is None:
+        return ""
+    if info.status in _TAKEN:
+        if info.fail_info:
+            raise PKIError(ErrorCode.BAD_REQUEST, "status accepted with failInfo")
+        return ""
+    if info.status is not PKIStatus.REJECTION:
+        raise PKIError(ErrorCode.BAD_REQUEST, "a certificate is accepted or rejected")
+    text = printable(info.strings[0]) if info.strings else "no reason given"
+    return f"rejected by the client: {text}"
+
+
+def _polled_id(opened: Open) -> int:
+    """The certReqId polled for: the request's, or the whole message.
+
+    :raises PKIError: ``BAD_REQUEST``.
+    """
+    body = decode_body(opened.request.message)
+    if not isinstance(body, PollReqContent) or len(body.cert_req_ids) != 1:
+        raise PKIError(ErrorCode.BAD_REQUEST, "pollReq asks after exactly one request")
+    number = body.cert_req_ids[0]
+    if number not in {opened.state.cert_req_id, WHOLE_MESSAGE}:
+        raise PKIError(ErrorCode.BAD_REQUEST, "certReqId is not that of the request")
+    return number

@@ -1,0 +1,97 @@
+"""One log line for each exchange; never a secret, never a message's octets.
+
+Texts from outside are escaped before they get here or here.
+"""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+
+from pkid.asn1.names import GeneralName
+from pkid.errors import PKIError
+from pkid.messages.cmp.message import PKIMessage
+from pkid.responders.base import Exchange
+from pkid.responders.cmp.aliases import CMPAlias
+from pkid.responders.cmp.protection import printable
+from pkid.responders.cmp.requests import Answered
+
+_LINE = "cmp {alias} {body} from {peer}: {status} {failure} {cause}"
+
+
+class Journal:
+    """Writes the log lines."""
+
+    def __init__(self, log: Logger) -> None:
+        self._log = log
+
+    def answered(
+        self,
+        alias: CMPAlias,
+        exchange: Exchange,
+        message: PKIMessage,
+        answered: Answered,
+    ) -> None:
+        """An exchange whose message could be read."""
+        header = message.header
+        body_type = message.body_type
+        self._write(
+            alias,
+            exchange,
+            answered,
+            body="unknown" if body_type is None else body_type.name.lower(),
+            transaction=(header.transaction_id or b"").hex(),
+            sender=_name_text(header.sender),
+            kid=_kid_text(header.sender_kid),
+        )
+
+    def unreadable(
+        self, alias: CMPAlias, exchange: Exchange, answered: Answered
+    ) -> None:
+        """An exchange whose message could not be read."""
+        self._write(
+            alias, exchange, answered, body="none", transaction="", sender="", kid=""
+        )
+
+    def _write(
+        self,
+        alias: CMPAlias,
+        exchange: Exchange,
+        answered: Answered,
+        *,
+        body: str,
+        transaction: str,
+        sender: str,
+        kid: str,
+    ) -> None:
+        failure = answered.fail_info
+        self._log.info(
+            _LINE,
+            alias=alias.name,
+            transport=exchange.transport,
+            listener=exchange.peer.listener,
+            peer=exchange.peer.address,
+            body=body,
+            transaction=transaction,
+            sender=sender,
+            kid=kid,
+            status=answered.status.name.lower(),
+            failure="" if failure is None else failure.name,
+            cause=answered.cause,
+            serial=answered.serial,
+            repeated=answered.repeated,
+        )
+
+
+def _name_text(name: GeneralName) -> str:
+    try:
+        return printable(name.text())
+    except PKIError:
+        return "unreadable"
+
+
+def _kid_text(kid: bytes | None) -> str:
+    """A reference value as text, a key identifier as hex."""
+    if kid is None:
+        return ""
+    text = kid.decode("ascii", "replace")
+    return text if text.isprintable() and text.isascii() else kid.hex()

@@ -1,0 +1,375 @@
+"""CMP's semantics: a message in, a message out.
+
+The order of checks is that of RFC 9483 section 3.5: frame, version, protection (and
+with it who sends), time, nonces, transaction, and only then the body. Every refusal is
+a CMP message, protected as soon as it is known how; HTTP statuses are for HTTP faults.
+
+The dialogue, each side's next message bound to the last by its nonce::
+
+    client                      pkid
+    ir, cr, kur, p10cr   ->     authenticated, possession proven, issued, stored
+                         <-     ip, cp, kup
+    certConf             ->     certificate confirmed, or revoked
+                         <-     pkiconf
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from twisted.logger import Logger
+
+from pkid.asn1.names import EMPTY, GeneralName
+from pkid.engine.aliases import Policies
+from pkid.engine.model import RequestContext, TransactionKey
+from pkid.engine.ports import Clock, Workers
+from pkid.errors import ErrorCode, PKIError
+from pkid.messages.cmp.body import BodyType
+from pkid.messages.cmp.header import CMP2000
+from pkid.messages.cmp.message import PKIMessage, recover_ids
+from pkid.responders.base import Exchange, Reply
+from pkid.responders.cmp import http
+from pkid.responders.cmp.aliases import CMPAlias
+from pkid.responders.cmp.answers import Answers
+from pkid.responders.cmp.doors import Engine
+from pkid.responders.cmp.enrollment import Enrollment
+from pkid.responders.cmp.followups import FollowUps
+from pkid.responders.cmp.general import GeneralMessages
+from pkid.responders.cmp.headers import (
+    MAX_NONCE_OCTETS,
+    MAX_TRANSACTION_ID_OCTETS,
+    answer_version,
+    check_sender_nonce,
+    check_time,
+    check_version,
+    transaction_id_of,
+)
+from pkid.responders.cmp.journal import Journal
+from pkid.responders.cmp.polling import PollingReply
+from pkid.responders.cmp.protection import NOT_PROTECTED, ProtectionCheck, printable
+from pkid.responders.cmp.requests import (
+    PROTOCOL,
+    SIGNED,
+    Addressing,
+    Answered,
+    Protection,
+    Proven,
+    RandomOctets,
+    Request,
+)
+from pkid.responders.cmp.revocation import Revocation
+from pkid.responders.cmp.tcppolling import TCPPolling
+from pkid.responders.cmp.throttle import FailureThrottle
+from pkid.responders.cmp.transactions import TransactionState
+
+RESPONSES: Final = frozenset(
+    (
+        BodyType.IP,
+        BodyType.CP,
+        BodyType.POPDECC,
+        BodyType.KUP,
+        BodyType.KRP,
+        BodyType.RP,
+        BodyType.CCP,
+        BodyType.GENP,
+        BodyType.POLL_REP,
+    )
+)
+NOT_YET: Final = frozenset(
+    (
+        BodyType.POPDECR,
+        BodyType.KRR,
+        BodyType.CCR,
+        BodyType.CKUANN,
+        BodyType.CANN,
+        BodyType.RANN,
+        BodyType.CRLANN,
+        BodyType.NESTED,
+    )
+)
+_NOBODY: Final = GeneralName.directory(EMPTY)
+_GUESSES: Final = frozenset((ErrorCode.BAD_MESSAGE_CHECK, ErrorCode.SIGNER_NOT_TRUSTED))
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message that could be read, not yet verified."""
+
+    alias: CMPAlias
+    exchange: Exchange
+    message: PKIMessage
+    context: RequestContext
+    request_hash: bytes
+    over_tcp: bool
+
+    @property
+    def addressing(self) -> Addressing:
+        """Where the answer goes; what is out of bounds is not echoed."""
+        header = self.message.header
+        return Addressing(
+            pvno=answer_version(header.pvno),
+            recipient=header.sender,
+            transaction_id=_bounded(header.transaction_id, MAX_TRANSACTION_ID_OCTETS),
+            recip_nonce=_bounded(header.sender_nonce, MAX_NONCE_OCTETS),
+        )
+
+
+class CMPResponder:
+    """Answers CMP exchanges of every configured alias.
+
+    :param engine: the certification authority's doors.
+    :param aliases: the aliases by name, as configured at this moment.
+    :param policies: the engine's policies, as configured at this moment.
+    :param workers: takes work that is too dear for the reactor thread.
+    :param random: octets from the system's CSPRNG.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        engine: Engine,
+        aliases: Callable[[], Mapping[str, CMPAlias]],
+        *,
+        policies: Callable[[], Policies],
+        clock: Clock,
+        workers: Workers,
+        random: RandomOctets = secrets.token_bytes,
+    ) -> None:
+        self._engine = engine
+        self._aliases = aliases
+        self._clock = clock
+        self._throttle = FailureThrottle(clock)
+        self._journal = Journal(self.log)
+        self._answers = Answers(engine, clock, random)
+        self._protection = ProtectionCheck(engine, workers, random)
+        self._tcp_polling = TCPPolling(
+            engine, self._answers, self._protection, clock, random
+        )
+        enrollment = Enrollment(engine, self._answers, self._tcp_polling)
+        follow_ups = FollowUps(engine, self._answers, clock)
+        revocation = Revocation(engine, self._answers, clock)
+        general = GeneralMessages(engine, self._answers, clock, policies)
+        self._bodies: dict[BodyType, Callable[[Request], Awaitable[Answered]]] = {
+            BodyType.IR: enrollment.answer,
+            BodyType.CR: enrollment.answer,
+            BodyType.P10CR: enrollment.answer,
+            BodyType.KUR: enrollment.answer,
+            BodyType.RR: revocation.answer,
+            BodyType.GENM: general.answer,
+            BodyType.CERT_CONF: follow_ups.answer,
+            BodyType.POLL_REQ: follow_ups.answer,
+            BodyType.ERROR: follow_ups.answer,
+            BodyType.PKICONF: follow_ups.answer,
+            **dict.fromkeys(RESPONSES, _never_a_request),
+            **dict.fromkeys(NOT_YET, _not_supported),
+        }
+
+    async def respond(self, exchange: Exchange) -> Reply:
+        """Answer one exchange; never raises for anything a client can send."""
+        alias = self._aliases().get(exchange.alias)
+        if alias is None:
+            return http.plain(404, "there is no such CMP alias")
+        if exchange.transport == "http":
+            refused = http.refuse_http(exchange)
+            if refused is not None:
+                return refused
+        carried = http.carried(exchange)
+        status = 200
+        try:
+            if carried.polls:
+                answered = await self._tcp_polling.answer(alias, carried.octets)
+            else:
+                answered, status = await self._answer_message(alias, exchange, carried)
+        except PKIError:
+            # Not even a refusal could be signed: words of CMP are out of reach.
+            self.log.failure("cmp {alias}: no answer can be made", alias=alias.name)
+            return http.plain(503, "CMP is not available at the moment")
+        if carried.record is not None:
+            return http.record_reply(answered, carried.record)
+        if answered.ticket is not None:
+            ticket = answered.ticket
+            return PollingReply(reference=ticket.reference, check_at=ticket.check_at)
+        return http.message_reply(answered.octets, status)
+
+    async def _answer_message(
+        self, alias: CMPAlias, exchange: Exchange, carried: http.Carried
+    ) -> tuple[Answered, int]:
+        """The answer to a message, and its HTTP status."""
+        try:
+            message = PKIMessage.decode(carried.octets)
+        except PKIError as error:
+            answered = await self._unreadable(alias, carried.octets, error)
+            self._journal.unreadable(alias, exchange, answered)
+            return answered, 400
+        incoming = Incoming(
+            alias,
+            exchange,
+            message,
+            _context(exchange),
+            hashlib.sha256(carried.octets).digest(),
+            carried.over_tcp,
+        )
+        answered = await self._answer_incoming(incoming)
+        self._journal.answered(alias, exchange, message, answered)
+        return answered, 200
+
+    async def _unreadable(
+        self, alias: CMPAlias, octets: bytes, error: PKIError
+    ) -> Answered:
+        """badDataFormat, naming the transaction where it can still be made out."""
+        transaction_id, nonce = recover_ids(octets)
+        addressing = Addressing(
+            pvno=CMP2000,
+            recipient=_NOBODY,
+            transaction_id=_bounded(transaction_id, MAX_TRANSACTION_ID_OCTETS),
+            recip_nonce=_bounded(nonce, MAX_NONCE_OCTETS),
+        )
+        return await self._answers.refuse(alias, addressing, SIGNED, error)
+
+    async def _answer_incoming(self, incoming: Incoming) -> Answered:
+        protection: Protection = SIGNED
+        alias, addressing = incoming.alias, incoming.addressing
+        try:
+            check_version(incoming.message.header.pvno)
+            proven = await self._prove(incoming)
+            if isinstance(proven, Answered):
+                return proven
+            protection = proven.protection
+            request = self._request(incoming, proven)
+            addressing = request.addressing
+            return await self._dispatch(request, incoming.exchange.operation)
+        except PKIError as error:
+            refusal = error
+        except Exception:  # noqa: BLE001  the one place where surprises end
+            self.log.failure("cmp {alias}: internal error", alias=alias.name)
+            refusal = PKIError(ErrorCode.INTERNAL, "internal error")
+        return await self._answers.refuse(alias, addressing, protection, refusal)
+
+    # --- who asks ----------------------------------------------------------------
+
+    async def _prove(self, incoming: Incoming) -> Proven | Answered:
+        """Who sent the message; or the answer that these very octets got before.
+
+        :raises PKIError: when nobody did that we know, or may.
+        """
+        peer = incoming.exchange.peer
+        self._throttle.check(peer)
+        try:
+            proven = await self._protection.verify(
+                incoming.alias, incoming.message, incoming.context
+            )
+            if not proven.usable:
+                await self._check_own_transaction(incoming, proven)
+        except PKIError as error:
+            if error.code in _GUESSES:
+                self._throttle.count(peer)
+            if error.code is ErrorCode.CERTIFICATE_REVOKED:
+                # The request itself may have ended the certificate's life.
+                repeat = await self._find_repeat(incoming)
+                if repeat is not None:
+                    return repeat
+            raise
+        return proven
+
+    async def _check_own_transaction(self, incoming: Incoming, proven: Proven) -> None:
+        """A secret that is used up still guards what it opened, and nothing else.
+
+        :raises PKIError: ``BAD_MESSAGE_CHECK``, as for a wrong secret.
+        """
+        header = incoming.message.header
+        key = TransactionKey(
+            PROTOCOL,
+            incoming.alias.name,
+            proven.requester.identity,
+            transaction_id_of(header, incoming.request_hash),
+        )
+        if await self._engine.find_transaction(key) is not None:
+            return
+        error = PKIError(
+            ErrorCode.BAD_MESSAGE_CHECK, NOT_PROTECTED, hint=proven.hint or None
+        )
+        await self._protection.report(
+            incoming.alias,
+            incoming.context,
+            header,
+            error,
+            printable(proven.requester.identity),
+        )
+        raise error
+
+    async def _find_repeat(self, incoming: Incoming) -> Answered | None:
+        """The answer given to these very octets, when they were last accepted."""
+        transaction_id = incoming.message.header.transaction_id
+        if transaction_id is None:
+            return None
+        for record in await self._engine.find_transactions_by_id(
+            PROTOCOL, incoming.alias.name, transaction_id
+        ):
+            octets = TransactionState.decode(record.state).repeated(
+                incoming.request_hash
+            )
+            if octets is not None:
+                return Answered(octets=octets, repeated=True)
+        return None
+
+    def _request(self, incoming: Incoming, proven: Proven) -> Request:
+        """The verified request, its time and nonce checked.
+
+        :raises PKIError: ``BAD_TIME``, ``BAD_SENDER_NONCE``, ``BAD_REQUEST``.
+        """
+        header = incoming.message.header
+        alias = incoming.alias
+        check_time(header, self._clock.now(), alias.message_time_window)
+        return Request(
+            alias=alias,
+            message=incoming.message,
+            request_hash=incoming.request_hash,
+            context=incoming.context,
+            proven=proven,
+            sender_nonce=check_sender_nonce(header),
+            transaction_id=transaction_id_of(header, incoming.request_hash),
+            over_tcp=incoming.over_tcp,
+        )
+
+    async def _dispatch(self, request: Request, operation: str) -> Answered:
+        body_type = request.message.body_type
+        if body_type is None:
+            raise PKIError(ErrorCode.BAD_REQUEST, "unknown body type")
+        http.check_operation(operation, body_type)
+        return await self._bodies[body_type](request)
+
+
+async def _never_a_request(request: Request) -> Answered:
+    raise PKIError(
+        ErrorCode.BAD_REQUEST, f"{_body_name(request)} is an answer, not a request"
+    )
+
+
+async def _not_supported(request: Request) -> Answered:
+    raise PKIError(
+        ErrorCode.BAD_REQUEST, f"{_body_name(request)} is not supported here yet"
+    )
+
+
+def _body_name(request: Request) -> str:
+    body_type = request.message.body_type
+    return "the body" if body_type is None else body_type.name.lower()
+
+
+def _context(exchange: Exchange) -> RequestContext:
+    peer = exchange.peer
+    return RequestContext(
+        protocol=PROTOCOL,
+        transport=exchange.transport,
+        peer=peer.address,
+        beyond_loopback=peer.beyond_loopback,
+    )
+
+
+def _bounded(octets: bytes | None, limit: int) -> bytes | None:
+    return octets if octets is not None and len(octets) <= limit else None
