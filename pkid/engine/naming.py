@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+import idna
+
 from pkid.asn1.names import EMPTY, AttributeValue, GeneralName, Name
 from pkid.engine.endentities import attribute_oid
 from pkid.engine.profiles import CertificateProfile, EndEntityProfile, NameField
@@ -200,8 +202,6 @@ def _check_dns(text: str, *, wildcards: bool) -> None:
 
 def _check_a_label(label: str) -> None:
     try:
-        decoded = label[4:].encode("ascii").decode("punycode")
-    except (UnicodeError, ValueError, OverflowError):
-        raise refuse("an internationalised label does not decode") from None
-    if decoded.isascii() or decoded.encode("punycode").decode() != label[4:].lower():
-        raise refuse("an internationalised label is not in its one right form")
+        idna.ulabel(label)
+    except idna.IDNAError:
+        raise refuse("an internationalised label is not valid (RFC 5891)") from None

@@ -1,0 +1,128 @@
+"""Shared secrets: sealed, counted, locked for a while and never for ever."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from pkid.engine.credentials import AuthenticationFailure, NewSecret, SharedSecret
+from pkid.engine.model import CredentialKind, EndEntity, EntityStatus
+from pkid.errors import ErrorCode, PKIError
+from tests.engine.world import CMP, OPERATOR, START, World, result_of
+
+KIND = CredentialKind.CMP_SECRET
+
+
+def find(world: World, reference: str = "device-1") -> SharedSecret:
+    found = result_of(world.engine.find_secret(KIND, reference, "default"))
+    assert found is not None
+    return found
+
+
+def fail(world: World) -> None:
+    failure = AuthenticationFailure(
+        error=PKIError(ErrorCode.BAD_MESSAGE_CHECK, "wrong MAC"),
+        context=CMP,
+        alias="default",
+        actor="unknown",
+        credential=find(world).credential,
+    )
+    result_of(world.engine.report_failure(failure))
+
+
+def test_a_minted_secret_has_160_bits_and_opens_to_itself(world: World) -> None:
+    new = NewSecret(kind=KIND, reference="device-1")
+    issued = result_of(world.engine.administration.add_secret(new, OPERATOR, CMP))
+    assert len(issued.secret) == 32
+    assert find(world).secret == issued.secret
+    assert issued.secret not in issued.credential.sealed
+
+
+@pytest.mark.requirement("SEC-106")
+def test_a_secret_shows_in_no_repr(world: World) -> None:
+    new = NewSecret(kind=KIND, reference="device-1", secret=b"canary")
+    issued = result_of(world.engine.administration.add_secret(new, OPERATOR, CMP))
+    found = find(world)
+    for value in (new, issued, issued.credential, found):
+        assert "canary" not in repr(value)
+
+
+def test_a_reference_is_taken_once(world: World) -> None:
+    world.secret()
+    with pytest.raises(PKIError) as caught:
+        world.secret()
+    assert caught.value.code is ErrorCode.CONFLICT
+
+
+@pytest.mark.requirement("SEC-06", "CMP-192", "ENG-28")
+def test_ten_failures_lock_a_secret_for_a_minute(world: World) -> None:
+    world.secret()
+    for _ in range(9):
+        fail(world)
+    assert find(world).usable
+    fail(world)
+    locked = find(world)
+    assert not locked.usable
+    assert "locked" in locked.hint
+    fail(world)
+    world.clock.advance(timedelta(minutes=1, seconds=1))
+    assert find(world).usable
+
+
+def test_an_expired_secret_is_not_usable(world: World) -> None:
+    world.secret(expires=START + timedelta(hours=1))
+    assert find(world).usable
+    world.clock.advance(timedelta(hours=1))
+    assert not find(world).usable
+    assert find(world).hint == "reference device-1 has expired: pkid secret add"
+
+
+def test_a_secret_serves_its_alias_only(world: World) -> None:
+    world.secret(alias="default")
+    assert result_of(world.engine.find_secret(KIND, "device-1", "other")) is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"reference": ""}, {"reference": "x" * 129}, {"secret": b""}, {"uses": 0}],
+)
+def test_secrets_that_make_no_sense_are_refused(
+    world: World, fields: dict[str, object]
+) -> None:
+    with pytest.raises(PKIError) as caught:
+        world.secret(**{"reference": "r", **fields})  # type: ignore[arg-type]
+    assert caught.value.code is ErrorCode.BAD_REQUEST
+
+
+def test_failures_are_audited(world: World) -> None:
+    world.secret()
+    fail(world)
+    assert "authenticate" in world.audited("unknown")
+
+
+def entity(name: str, **fields: object) -> EndEntity:
+    return EndEntity(
+        name=name,
+        status=EntityStatus.NEW,
+        created=START,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.requirement("ENG-29")
+def test_a_bulk_load_is_all_or_nothing(world: World) -> None:
+    load = world.engine.administration.import_entities
+    good = [entity(f"unit-{number}", subject="CN=u") for number in range(50)]
+    bad = [*good, entity("unit-3"), entity("odd", alternative_names=("nonsense",))]
+    result = result_of(load(bad, dry_run=False, actor=OPERATOR, context=CMP))
+    assert result.added == 0
+    assert len(result.faults) == 2
+    assert result_of(world.store.find_entity("unit-0")) is None
+    dry = result_of(load(good, dry_run=True, actor=OPERATOR, context=CMP))
+    assert (dry.added, dry.faults) == (50, ())
+    assert result_of(world.store.find_entity("unit-0")) is None
+    result_of(load(good, dry_run=False, actor=OPERATOR, context=CMP))
+    assert result_of(world.store.find_entity("unit-49")) is not None
+    again = result_of(load(good, dry_run=False, actor=OPERATOR, context=CMP))
+    assert len(again.faults) == 50
