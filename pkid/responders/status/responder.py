@@ -1,0 +1,152 @@
+"""What relying parties fetch: CRLs and CA certificates.
+
+A CRL is served until its nextUpdate and no longer: an old one would hide revocations,
+so then the answer is 503 and an alarm in the log.
+
+**Source:** RFC 5280 sections 4.2.1.13 and 4.2.2.1; RFC 2585 section 4.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final, Protocol
+
+from twisted.logger import Logger
+
+from pkid.crypto.certificates import Certificate
+from pkid.engine.model import CRLRecord
+from pkid.engine.ports import Clock
+from pkid.errors import ErrorCode, PKIError
+from pkid.responders.base import Exchange, Reply
+from pkid.responders.status.conditional import Representation, reply_to
+from pkid.responders.status.failures import status_of
+
+CRL_TYPE: Final = "application/pkix-crl"
+CERTIFICATE_TYPE: Final = "application/pkix-cert"
+#: A revocation is on the CRL at once: caches must not hide it for long.
+CRL_MAX_AGE: Final = timedelta(minutes=5)
+CERTIFICATE_MAX_AGE: Final = timedelta(hours=1)
+
+
+class Engine(Protocol):
+    """The doors of the engine that are used here."""
+
+    def authority_names(self) -> tuple[str, ...]:
+        """Names of all authorities at work."""
+        ...
+
+    def chain(self, authority: str) -> tuple[bytes, ...]:
+        """Certificates of an authority, its own first."""
+        ...
+
+    def latest_crl(self, authority: str) -> Awaitable[CRLRecord]:
+        """The current CRL; ``UNAVAILABLE`` when it is overdue."""
+        ...
+
+
+class CRLResponder:
+    """Serves the current full CRL of an authority."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    async def respond(self, exchange: Exchange) -> Reply:
+        """Answer ``/crls/<authority>.crl``.
+
+        :raises PKIError: ``NOT_FOUND``; ``UNAVAILABLE`` when the CRL is overdue.
+        """
+        _check_known(self._engine, exchange.alias)
+        record = await self._engine.latest_crl(exchange.alias)
+        left = record.next_update - self._clock.now()
+        age = min(CRL_MAX_AGE, max(left, timedelta(0)))
+        return reply_to(
+            exchange,
+            Representation(
+                octets=record.der,
+                media_type=CRL_TYPE,
+                tag=f"{record.number:x}",
+                modified=record.this_update,
+                max_age=int(age.total_seconds()),
+            ),
+        )
+
+
+class CertificateResponder:
+    """Serves the certificate of an authority."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def respond(self, exchange: Exchange) -> Reply:
+        """Answer ``/certificates/<authority>.cer``.
+
+        :raises PKIError: ``NOT_FOUND``.
+        """
+        _check_known(self._engine, exchange.alias)
+        octets = self._engine.chain(exchange.alias)[0]
+        return reply_to(
+            exchange,
+            Representation(
+                octets=octets,
+                media_type=CERTIFICATE_TYPE,
+                tag=hashlib.sha256(octets).hexdigest()[:32],
+                modified=Certificate.decode(octets).not_before,
+                max_age=int(CERTIFICATE_MAX_AGE.total_seconds()),
+            ),
+        )
+
+
+class StatusResponder:
+    """Serves whatever the operation of the route names."""
+
+    log = Logger()
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._operations: dict[str, Callable[[Exchange], Awaitable[Reply]]] = {
+            "crl": CRLResponder(engine, clock).respond,
+            "certificate": CertificateResponder(engine).respond,
+        }
+
+    async def respond(self, exchange: Exchange) -> Reply:
+        """Answer one GET; never raises for anything a client can send."""
+        try:
+            respond = self._operations.get(exchange.operation, _nothing)
+            return await respond(exchange)
+        except PKIError as error:
+            refusal = error
+        except Exception:  # noqa: BLE001  the one place where surprises end
+            self.log.failure("status {path}: internal error", path=exchange.operation)
+            refusal = PKIError(ErrorCode.INTERNAL, "internal error")
+        return self._refused(exchange, refusal)
+
+    def _refused(self, exchange: Exchange, error: PKIError) -> Reply:
+        status = status_of(error.code)
+        if status >= 500:
+            self.log.critical(
+                "{operation} of {authority} cannot be served: {detail} {hint}",
+                operation=exchange.operation,
+                authority=exchange.alias,
+                detail=error.detail,
+                hint=error.hint or "",
+            )
+        headers: tuple[tuple[str, str], ...] = (("Cache-Control", "no-store"),)
+        if status == 503:
+            headers += (("Retry-After", str(error.retry_after or 60)),)
+        return Reply(
+            body=error.detail.encode("ascii", "replace") + b"\n",
+            status=status,
+            content_type="text/plain",
+            headers=headers,
+        )
+
+
+async def _nothing(_exchange: Exchange) -> Reply:
+    raise PKIError(ErrorCode.NOT_FOUND, "there is nothing of this name")
+
+
+def _check_known(engine: Engine, name: str) -> None:
+    if name not in engine.authority_names():
+        raise PKIError(ErrorCode.NOT_FOUND, "there is no such authority")
