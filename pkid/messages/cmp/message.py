@@ -125,6 +125,9 @@ def recover_ids(octets: bytes) -> tuple[bytes | None, bytes | None]:
     try:
         cursor = der.Cursor(_loose_contents(_loose_contents(octets)))
         cursor.take(der.INTEGER)
+        # sender and recipient: a directory name has the tag of transactionID
+        cursor.raw()
+        cursor.raw()
         while cursor and len(found) < 2:
             tag = cursor.peek()
             value = cursor.take(tag)
