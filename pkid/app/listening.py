@@ -92,13 +92,14 @@ class Listeners:
     """All listeners of the daemon.
 
     :param reactor: gives ports and time.
+    :ivar admission: counts connections over all of them.
     """
 
     _log = Logger()
 
     def __init__(self, reactor: object, admission: Admission) -> None:
         self._reactor = reactor
-        self._admission = admission
+        self.admission = admission
         self._bound: dict[str, _Bound] = {}
         self._is_open = False
 
@@ -146,7 +147,7 @@ class Listeners:
         for name, bound in self._bound.items():
             port = cast(PausablePort, bound.port)
             port.resumeProducing()
-            self._admission.guard(port)
+            self.admission.guard(port)
             self._log.info(
                 "listener {listener} accepts connections at {address}",
                 listener=name,
@@ -173,7 +174,7 @@ class Listeners:
     def _close_ports(self) -> None:
         for bound in self._bound.values():
             if self._is_open:
-                self._admission.release(cast(PausablePort, bound.port))
+                self.admission.release(cast(PausablePort, bound.port))
             bound.port.stopListening()
         self._is_open = False
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Final, Protocol, TextIO, cast
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from twisted.python.failure import Failure
@@ -45,13 +45,16 @@ class Sink(Protocol):
 
 
 class StreamSink:
-    """Standard output."""
+    """A stream, kept as it is now: twistd turns ``sys.stdout`` into the log itself."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
 
     def write(self, line: str) -> None:
         """Write and flush; a closed stream swallows it."""
         try:
-            sys.stdout.write(line)
-            sys.stdout.flush()
+            self._stream.write(line)
+            self._stream.flush()
         except (OSError, ValueError):
             return
 
@@ -197,6 +200,8 @@ def make_observer(
     standard = file in {"", "-"}
     if form == "auto":
         form = "text" if standard and sys.stdout.isatty() else "json"
-    sink: Sink = StreamSink() if standard else FileSink(Path(file).absolute(), seconds)
+    sink: Sink = (
+        StreamSink(sys.stdout) if standard else FileSink(Path(file).absolute(), seconds)
+    )
     encode = encode_text if form == "text" else encode_json
     return LineObserver(sink, level=level, encode=encode)

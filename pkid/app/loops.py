@@ -35,6 +35,7 @@ class Loop:
 
     def __init__(self, chore: Chore, clock: IReactorTime) -> None:
         self._chore = chore
+        self.name = chore.name
         self._clock = clock
         self._next: IDelayedCall | None = None
         self._running: Deferred[None] | None = None

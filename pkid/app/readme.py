@@ -1,0 +1,115 @@
+"""The text that a first user sees: commands that work as they stand.
+
+No secret is in it: ``openssl`` reads it from its file, so that it shows on no terminal,
+in no history and in no list of processes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """Where the first-run alias can be reached.
+
+    :ivar cmp_url: over HTTP; "" when no listener serves it.
+    :ivar cmp_tcp: "host:port" over raw TCP; "" likewise.
+    :ivar crl_file: the issuing CA's revocation list as a file.
+    """
+
+    cmp_url: str = ""
+    cmp_tcp: str = ""
+    crl_file: str = ""
+
+
+def readme(directory: Path, doors: Doors, *, reference: str) -> str:
+    """``README.txt`` of a first-run directory."""
+    parts = [_introduction(directory)]
+    if doors.cmp_url:
+        parts.append(_commands(directory, doors, reference))
+    else:
+        parts.append("No listener serves CMP over HTTP.\n")
+    if doors.cmp_tcp:
+        parts.append(f"CMP over TCP, both framings: {doors.cmp_tcp}\n")
+    parts.append(_outlook(directory))
+    return "\n".join(parts)
+
+
+def _introduction(directory: Path) -> str:
+    return f"""\
+pkid runs. What a first client needs lies in
+
+    {directory}
+
+    root.pem          the root: what everybody has to trust
+    chain.pem         the issuing CA
+    credentials.toml  addresses and secrets
+    admin.p12         the first administrator's certificate and key (also .pem, .key)
+
+It holds secrets in the clear: move it to a safe place once the try-out is over.
+"""
+
+
+def _commands(directory: Path, doors: Doors, reference: str) -> str:
+    url = urlsplit(doors.cmp_url)
+    server = f"{url.scheme}://{url.netloc}" if url.scheme == "https" else url.netloc
+    path = url.path.lstrip("/")
+    first = quote(str(directory))
+    cmp = f"openssl cmp -server {server} -path {path}"
+    secret = f"-ref {reference} -secret file:$F/cmp.secret"
+    trust = "-trusted $F/root.pem -untrusted $F/chain.pem"
+    lines = f"""\
+Paste these, in a directory of your own, as often as you like:
+
+    F={first}
+
+    # a key, and a certificate for it, by the shared secret
+    openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem
+    {cmp} -cmd ir {secret} \\
+        -newkey key.pem -subject "/CN=device-1" -certout cert.pem
+    openssl verify -CAfile $F/root.pem -untrusted $F/chain.pem cert.pem
+
+    # renew it with a new key; the old certificate is the proof
+    openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key2.pem
+    {cmp} -cmd kur {trust} \\
+        -cert cert.pem -key key.pem -newkey key2.pem -certout cert2.pem
+    openssl verify -CAfile $F/root.pem -untrusted $F/chain.pem cert2.pem
+
+    # revoke the new one, by itself
+    {cmp} -cmd rr {trust} \\
+        -cert cert2.pem -key key2.pem -oldcert cert2.pem -revreason 5
+
+    # a PKCS #10 request instead, then revoke its certificate by the secret
+    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \\
+        -keyout key3.pem -subj "/CN=device-2" -out device-2.csr
+    {cmp} -cmd p10cr {secret} \\
+        -csr device-2.csr -certout cert3.pem
+    {cmp} -cmd rr {secret} \\
+        -oldcert cert3.pem -revreason 4
+
+    # what the CA has to say
+    {cmp} -cmd genm {secret} \\
+        -infotype signKeyPairTypes
+"""
+    if doors.crl_file:
+        lines += f"""
+    # the certificates that are revoked, after some seconds
+    openssl crl -inform DER -in {quote(doors.crl_file)} -noout -text
+"""
+    return lines
+
+
+def _outlook(directory: Path) -> str:
+    state = quote(str(directory.parent))
+    return f"""\
+The operator's tool:
+
+    pkid --state {state} status
+    pkid --state {state} secret add --help
+
+From try-out to production: pkid init --hostname ca.example.com --listen 0.0.0.0
+"""

@@ -1,0 +1,267 @@
+"""The daemon at work: engine, responders, loops and the control socket together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+
+from pkid.app.actions import Desk
+from pkid.app.control import SOCKET, ControlResponder, ControlSocket
+from pkid.app.firstrun import FirstRun
+from pkid.app.health import OperationsResponder
+from pkid.app.house import House, open_house
+from pkid.app.identities import (
+    ISSUING,
+    make_authorities,
+    prepare_signers,
+    tls_credentials,
+)
+from pkid.app.leaving import STATUS_DISK, end_now, is_terminal, tell
+from pkid.app.listening import Listeners, encode_listeners
+from pkid.app.loops import Chore, Loop
+from pkid.app.serving import Rooms, find_doors, serve
+from pkid.app.settings import Configuration
+from pkid.engine.aliases import Policies
+from pkid.errors import PKIError
+from pkid.keys.secrets import Secret
+from pkid.responders.base import Responder
+from pkid.responders.cmp.responder import CMPResponder
+from pkid.storage.directory import make_private_directory, write_atomically
+from pkid.transports.tls import TLSContext
+
+RUN_DIRECTORY: Final = "run"
+LISTENERS_FILE: Final = "listeners.json"
+FIRST_ALIAS: Final = "default"
+HOUR: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """Where and as what we run.
+
+    :ivar snapshot: the configuration of the moment, and the engine's view of it.
+    """
+
+    state: Path
+    reactor: Any
+    listeners: Listeners
+    snapshot: Callable[[], tuple[Configuration, Policies]]
+
+    def configuration(self) -> Configuration:
+        """The configuration of the moment."""
+        return self.snapshot()[0]
+
+    def policies(self) -> Policies:
+        """The engine's view of it."""
+        return self.snapshot()[1]
+
+
+class Running:
+    """Use `open`; the constructor takes what it has opened."""
+
+    _log = Logger()
+
+    def __init__(self, situation: Situation, house: House) -> None:
+        self._situation = situation
+        self._house = house
+        self._first_run = FirstRun(situation.state)
+        self._tls: TLSContext | None = None
+        self._loops: list[Loop] = []
+        self._control = ControlSocket(situation.state / SOCKET, situation.reactor)
+
+    @classmethod
+    async def open(cls, situation: Situation, passphrase: Secret | None) -> Running:
+        """Open the state directory, make what a first start makes, and serve.
+
+        :raises PKIError: with a hint; nothing is left open.
+        """
+        configuration = situation.configuration()
+        house = await open_house(
+            situation.state,
+            passphrase=passphrase,
+            published=configuration.storage.published,
+            policies=situation.policies,
+            reactor=situation.reactor,
+            on_fatal=_disk_failed,
+        )
+        running = cls(situation, house)
+        try:
+            await running._begin()
+        except BaseException:
+            await running.close()
+            raise
+        return running
+
+    async def _begin(self) -> None:
+        configuration = self._situation.configuration()
+        engine = self._house.engine
+        if not self._first_run.is_done:
+            await make_authorities(self._house, configuration.keys.authority_key)
+        await self._renew()
+        if not self._first_run.is_done:
+            await self._first_run.prepare(
+                self._house, authority=self._authority(), alias=""
+            )
+        await engine.expire_unconfirmed()
+        await engine.refresh_crls()
+        await engine.publish(self._house.publisher)
+        self._serve()
+        self._control.open(self._control_responder(), self._house.clock.now)
+        self._start_loops()
+
+    # --- own certificates ---------------------------------------------------------
+
+    async def adopt(self) -> None:
+        """Carry out what a new configuration asks of our own certificates."""
+        await self._renew()
+
+    async def _renew(self) -> int:
+        configuration = self._situation.configuration()
+        aliases = configuration.cmp_aliases.values()
+        await prepare_signers(self._house, {one.alias.authority for one in aliases})
+        if any(one.tls for one in configuration.listeners.values()):
+            credentials = await tls_credentials(
+                self._house,
+                authority=self._authority(),
+                public_url=configuration.general.public_url,
+            )
+            if self._tls is None:
+                self._tls = TLSContext(credentials)
+            else:
+                self._tls.replace(credentials)
+        return 0
+
+    def _authority(self) -> str:
+        """The authority of our own certificates: the first alias's that is there."""
+        known = self._house.engine.authority_names()
+        aliases = self._situation.configuration().cmp_aliases
+        wanted = [ISSUING, *(alias.alias.authority for alias in aliases.values())]
+        return next((name for name in wanted if name in known), ISSUING)
+
+    # --- doors --------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        configuration = self._situation.configuration()
+        listeners = self._situation.listeners
+        rooms = Rooms(
+            house=self._house,
+            admission=listeners.admission,
+            responders=self._responders(),
+            tls=self._tls,
+        )
+        serve(listeners, configuration.listeners, rooms)
+        listeners.open()
+        addresses = listeners.addresses()
+        run = self._situation.state / RUN_DIRECTORY
+        make_private_directory(run)
+        write_atomically(
+            run / LISTENERS_FILE, encode_listeners(configuration.listeners, addresses)
+        )
+        doors = find_doors(
+            configuration.listeners,
+            addresses,
+            alias=self._first_alias(),
+            public_url=configuration.general.public_url,
+        )
+        crl_file = self._house.published / "crls" / f"{self._authority()}.crl"
+        text = self._first_run.complete(replace(doors, crl_file=str(crl_file)))
+        if text and is_terminal():
+            tell(f"\n{text}\n")
+
+    def _first_alias(self) -> str:
+        aliases = self._situation.configuration().cmp_aliases
+        return FIRST_ALIAS if FIRST_ALIAS in aliases else next(iter(aliases), "")
+
+    def _responders(self) -> dict[str, Responder]:
+        situation = self._situation
+        cmp = CMPResponder(
+            self._house.engine,
+            lambda: situation.configuration().cmp_aliases,
+            policies=situation.policies,
+            clock=self._house.clock,
+            workers=self._house.workers,
+        )
+        return {"cmp": cmp, "operations": OperationsResponder(self._parts)}
+
+    def _parts(self) -> dict[str, bool]:
+        return {
+            "authority": self._authority() in self._house.engine.authority_names(),
+            "periodic work": not any(loop.failing for loop in self._loops),
+        }
+
+    def _control_responder(self) -> ControlResponder:
+        desk = Desk(
+            self._house,
+            configuration=self._situation.configuration,
+            policies=self._situation.policies,
+            warnings=self._warnings,
+        )
+        return ControlResponder(self._house.store, desk.actions())
+
+    def _warnings(self) -> list[str]:
+        configuration = self._situation.configuration()
+        beyond = any(one.beyond_loopback for one in configuration.listeners.values())
+        found = []
+        if beyond and self._first_run.is_there:
+            found.append(
+                f"{self._first_run.directory} holds secrets in the clear, and a"
+                " listener can be reached from other hosts: move it away"
+            )
+        if os.geteuid() == 0:
+            found.append("the daemon runs as root")
+        found += [f"{loop.name} does not work" for loop in self._loops if loop.failing]
+        return found
+
+    # --- periodic work ------------------------------------------------------------
+
+    def _start_loops(self) -> None:
+        for chore in self._chores():
+            loop = Loop(chore, self._situation.reactor)
+            self._loops.append(loop)
+            loop.start()
+
+    def _chores(self) -> tuple[Chore, ...]:
+        engine, house = self._house.engine, self._house
+        return (
+            Chore("expiry of unconfirmed certificates", 5, engine.expire_unconfirmed),
+            Chore("renewal of revocation lists", 5, engine.refresh_crls),
+            Chore("publication", 5, lambda: engine.publish(house.publisher)),
+            Chore("expiry of approval requests", 60, engine.expire_requests),
+            Chore("signature of the audit head", 60, self._checkpoint),
+            Chore("removal of old transactions", 60, engine.sweep_transactions),
+            Chore("renewal of own certificates", HOUR, self._renew),
+            Chore("rotation of TLS ticket keys", 12 * HOUR, self._rotate),
+        )
+
+    def _checkpoint(self) -> Awaitable[int]:
+        return self._house.engine.checkpoint_audit(self._authority())
+
+    async def _rotate(self) -> int:
+        if self._tls is not None:
+            self._tls.rotate()
+        return 0
+
+    # --- the end ------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """End periodic work, let the tool's calls finish, close the store."""
+        waiting: list[Deferred[Any]] = [loop.stop() for loop in self._loops]
+        waiting.append(self._control.close())
+        await DeferredList(waiting, consumeErrors=True)
+        await self._house.close()
+
+
+def _disk_failed(error: PKIError) -> None:
+    Running._log.critical(
+        "the disk failed, pkid ends at once: {detail} ({hint})",
+        detail=error.detail,
+        hint=error.hint or "",
+    )
+    tell(f"pkid: {error.detail}\n", error=True)
+    end_now(STATUS_DISK)

@@ -1,0 +1,105 @@
+"""Which responder answers at which listener, and where clients find it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from pkid.app.house import House
+from pkid.app.listening import Address, Listeners
+from pkid.app.readme import Doors
+from pkid.app.settings import Listener
+from pkid.app.tables import TCP_SERVICE
+from pkid.responders.base import Responder
+from pkid.transports.cmptcp import CMPTCPFactory
+from pkid.transports.connections import ConnectionFactory
+from pkid.transports.connections import Listener as ListenerFacts
+from pkid.transports.http import HTTPFront
+from pkid.transports.limits import Admission
+from pkid.transports.site import OPERATIONS_ROUTES, STATUS_ROUTES, Site, cmp_routes
+from pkid.transports.tls import TLSContext, TLSListenerFactory
+
+CMP_PATH: Final = "/.well-known/cmp/p/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """What listeners are made of.
+
+    :ivar responders: by key of the route table.
+    :ivar tls: None when no listener has TLS.
+    """
+
+    house: House
+    admission: Admission
+    responders: Mapping[str, Responder]
+    tls: TLSContext | None
+
+
+def serve(listeners: Listeners, settings: Mapping[str, Listener], rooms: Rooms) -> None:
+    """Put the responders behind their listeners."""
+    for name, listener in settings.items():
+        connections = _connections(listener, rooms)
+        if listener.tls and rooms.tls is not None:
+            clock = rooms.admission.clock
+            around = TLSListenerFactory(rooms.tls, connections, clock)
+            listeners.serve(name, around, connections)
+        else:
+            listeners.serve(name, connections, connections)
+
+
+def _connections(listener: Listener, rooms: Rooms) -> ConnectionFactory:
+    facts = ListenerFacts(name=listener.name, beyond_loopback=listener.beyond_loopback)
+    if TCP_SERVICE not in listener.serves:
+        return _front(listener, listener.serves, facts, rooms)
+    return CMPTCPFactory(
+        rooms.responders["cmp"],
+        alias=listener.alias,
+        admission=rooms.admission,
+        framings=listener.framings,
+        http=_front(listener, ("cmp",), facts, rooms),
+        listener=facts,
+    )
+
+
+def _front(
+    listener: Listener, services: tuple[str, ...], facts: ListenerFacts, rooms: Rooms
+) -> HTTPFront:
+    # A client set to HTTP by mistake may well post to "/" of the TCP port.
+    at_root = TCP_SERVICE in listener.serves
+    site = Site(
+        {key: rooms.responders[key] for key in services if key in rooms.responders},
+        (
+            *cmp_routes(default_alias=listener.alias, at_root=at_root),
+            *STATUS_ROUTES,
+            *OPERATIONS_ROUTES,
+        ),
+    )
+    return HTTPFront(
+        site, now=rooms.house.clock.now, admission=rooms.admission, listener=facts
+    )
+
+
+def find_doors(
+    settings: Mapping[str, Listener],
+    addresses: Mapping[str, Address],
+    *,
+    alias: str,
+    public_url: str,
+) -> Doors:
+    """Where the first-run alias is reached; plain HTTP before HTTPS."""
+    host = urlsplit(public_url).hostname or "127.0.0.1"
+    cmp_url = cmp_tcp = ""
+    for name in sorted(settings, key=lambda one: settings[one].tls):
+        listener, address = settings[name], addresses[name]
+        if address.path:
+            continue
+        place = address.reachable(host)
+        if TCP_SERVICE in listener.serves and listener.alias == alias:
+            cmp_tcp = cmp_tcp or place
+        scheme = "https" if listener.tls else "http"
+        if "cmp" in listener.serves:
+            cmp_url = cmp_url or f"{scheme}://{place}{CMP_PATH}{alias}"
+    return Doors(cmp_url=cmp_url, cmp_tcp=cmp_tcp)
