@@ -263,7 +263,10 @@ def signature_scheme(
         parameters are not what its RFC says.
     """
     if algorithm.oid == oids.ID_RSASSA_PSS:
-        return _decode_pss_parameters(algorithm.parameters)
+        try:
+            return _decode_pss_parameters(algorithm.parameters)
+        except PKIError as error:
+            raise refuse(f"RSASSA-PSS: {error.detail}") from None
     scheme = _SCHEMES.get(algorithm.oid)
     if scheme is None:
         retired = _RETIRED.get(algorithm.oid)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, cast
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -64,12 +64,12 @@ _PREHASHED: Final = {
 }
 # Made once: making one costs an eighth of a P-256 signature.
 _ECDSA: Final = {name: ec.ECDSA(hash_) for name, hash_ in _HASHES.items()} | _PREHASHED
-_UNHASHED_PUBLIC: Final = (
-    ed25519.Ed25519PublicKey,
-    ed448.Ed448PublicKey,
-    mldsa.MLDSA44PublicKey,
-    mldsa.MLDSA65PublicKey,
-    mldsa.MLDSA87PublicKey,
+_UnhashedKey = (
+    ed25519.Ed25519PublicKey
+    | ed448.Ed448PublicKey
+    | mldsa.MLDSA44PublicKey
+    | mldsa.MLDSA65PublicKey
+    | mldsa.MLDSA87PublicKey
 )
 
 
@@ -146,10 +146,9 @@ def _verify(
         public_key.verify(signature, signed, _ECDSA[name])
     elif isinstance(public_key, rsa.RSAPublicKey):
         _verify_rsa(public_key, scheme, signature, data)
-    elif isinstance(public_key, _UNHASHED_PUBLIC):
-        public_key.verify(signature, data)
     else:
-        raise refuse("keys of this kind do not sign")
+        # Kinds that do not sign have no scheme: `_check_fit` has refused them.
+        cast(_UnhashedKey, public_key).verify(signature, data)
 
 
 def _rsa_padding(scheme: SignatureScheme) -> padding.PKCS1v15 | padding.PSS:

@@ -101,7 +101,7 @@ def code_of(function: Callable[..., object], *arguments: Any, **keywords: Any) -
 
 
 def openssl(*arguments: str, **files: bytes) -> str:
-    """Standard output of the openssl program.
+    """What the openssl program says.
 
     :param files: contents of files, named in ``arguments`` as ``@name``.
     """
@@ -125,8 +125,8 @@ def openssl(*arguments: str, **files: bytes) -> str:
             timeout=20,
             check=False,
         )
-    text = done.stdout.decode("utf-8", "replace")
-    assert done.returncode == 0, text + done.stderr.decode("utf-8", "replace")
+    text = (done.stdout + done.stderr).decode("utf-8", "replace")
+    assert done.returncode == 0, text
     return text
 
 

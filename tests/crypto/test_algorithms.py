@@ -169,10 +169,8 @@ def test_PSS_with_odd_parameters_is_badAlg(parameters: bytes | None) -> None:
 
 
 @pytest.mark.parametrize("parameters", [der.NULL, b"\x30\x02\x05\x00", b"\x30\x01"])
-def test_PSS_with_garbage_for_parameters_is_malformed(parameters: bytes) -> None:
-    with pytest.raises(PKIError) as caught:
-        signature_scheme(AlgorithmIdentifier(oids.ID_RSASSA_PSS, parameters))
-    assert caught.value.code is ErrorCode.MALFORMED
+def test_PSS_with_garbage_for_parameters_is_badAlg(parameters: bytes) -> None:
+    refused(signature_scheme, AlgorithmIdentifier(oids.ID_RSASSA_PSS, parameters))
 
 
 @pytest.mark.parametrize(

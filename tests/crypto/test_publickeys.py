@@ -254,6 +254,12 @@ def test_a_modulus_of_close_primes_is_refused(bits: int) -> None:
     assert "close" in detail_of(rsa_spki(p * q))
 
 
+def test_Fermats_method_begins_with_equal_factors() -> None:
+    p, _ = primes()
+    assert has_close_primes(p * p, 1)
+    assert not has_close_primes(p * p, 0)
+
+
 def test_Fermats_method_stops_after_its_rounds() -> None:
     p, q = primes()
     assert not has_close_primes(p * q, 100)
@@ -331,7 +337,7 @@ def test_a_key_for_PSS_with_parameters_binds_digest_and_salt() -> None:
 
 def test_a_key_for_PSS_with_broken_parameters_is_refused() -> None:
     code = code_of(decode_spki, pss_spki(der.NULL))
-    assert code is ErrorCode.BAD_TEMPLATE
+    assert code is ErrorCode.BAD_ALGORITHM
 
 
 def test_a_SHA1_switch_reaches_the_key() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from pkid.asn1 import der, oids
 from pkid.asn1.x509 import AlgorithmIdentifier
+from pkid.crypto import signatures
 from pkid.crypto.algorithms import (
     HASH_OIDS,
     Padding,
@@ -443,6 +444,23 @@ class OddKey:
 def test_RSA_exponents_even_or_one_are_badAlg(exponent: int) -> None:
     assert code_of(check_rsa_limits, OddKey(exponent)) is ErrorCode.BAD_ALGORITHM
     check_rsa_limits(OddKey(3))
+
+
+class Missing(hashes.HashAlgorithm):
+    """A digest that the library does not have."""
+
+    name = "missing"
+    digest_size = 32
+    block_size = 64
+
+
+def test_a_digest_that_the_library_lacks_is_badAlg(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(signatures._ECDSA, "sha256", ec.ECDSA(Missing()))
+    signature = as_ecdsa(1, 1)
+    code = code_of(verify_signature, public_key("ec:P-256"), P256, signature, DATA)
+    assert code is ErrorCode.BAD_ALGORITHM
 
 
 def test_an_endless_signature_is_refused_unread() -> None:

@@ -39,6 +39,12 @@ from tests.crypto.oracles import (
 
 ISSUER = Name.from_text("CN=Issuing CA,O=Example,C=DE")
 SUBJECT = Name.from_text("CN=station,serialNumber=0042,O=Example")
+# pyasn1 takes the two-digit years from 50 to 68 for the coming ones.
+RECENT = st.datetimes(
+    datetime.datetime(1970, 1, 1),  # noqa: DTZ001
+    datetime.datetime(9999, 12, 31, 23, 59, 59),  # noqa: DTZ001
+    timezones=st.just(datetime.UTC),
+)
 MOMENTS = st.datetimes(
     datetime.datetime(1951, 1, 1),  # noqa: DTZ001 - hypothesis adds the zone
     datetime.datetime(9999, 12, 31, 23, 59, 59),  # noqa: DTZ001
@@ -55,7 +61,7 @@ def template(*fixed: bytes, family: str = "ec:P-256") -> CertificateTemplate:
 
 @given(
     serial=SERIALS,
-    moments=st.tuples(MOMENTS, MOMENTS).map(sorted),
+    moments=st.tuples(RECENT, RECENT).map(sorted),
     dns=st.lists(st.from_regex(r"[a-z]{1,20}\.example", fullmatch=True), max_size=3),
     fixed=st.booleans(),
 )
@@ -192,7 +198,7 @@ def test_the_change_of_the_form_of_times_is_at_2050() -> None:
 
 def test_a_moment_elsewhere_is_written_in_UTC_and_a_naive_one_not_at_all() -> None:
     east = datetime.timezone(datetime.timedelta(hours=5, minutes=30))
-    assert encode_time(NOW.astimezone(east)) == encode_time(NOW)
+    assert encode_time((NOW + DAY / 7).astimezone(east)) == der.time(NOW + DAY / 7)
     assert code_of(encode_time, NOW.replace(tzinfo=None)) is ErrorCode.INTERNAL
 
 
