@@ -93,8 +93,9 @@ class Phase(enum.Enum):
     CLOSED = enum.auto()
 
 
-_READING = frozenset({Phase.IDLE, Phase.HEADER, Phase.MESSAGE})
-_BUSY = frozenset({Phase.WORKING, Phase.WRITING})
+# Tuples: to find an enumeration's member in a set would call Python for its hash.
+_READING = (Phase.IDLE, Phase.HEADER, Phase.MESSAGE)
+_BUSY = (Phase.WORKING, Phase.WRITING)
 
 
 @implementer(IHandshakeListener, IPushProducer)

@@ -86,9 +86,10 @@ class Phase(enum.Enum):
     CLOSED = enum.auto()
 
 
-_IN_REQUEST = frozenset({Phase.HEADERS, Phase.BODY})
-_LATER = frozenset({Phase.ANSWERING, Phase.WRITING})
-_OVER = frozenset({Phase.LINGERING, Phase.CLOSING, Phase.CLOSED})
+# Tuples: to find an enumeration's member in a set would call Python for its hash.
+_IN_REQUEST = (Phase.HEADERS, Phase.BODY)
+_LATER = (Phase.ANSWERING, Phase.WRITING)
+_OVER = (Phase.LINGERING, Phase.CLOSING, Phase.CLOSED)
 
 
 def text_reply(status: int, text: str, *headers: tuple[str, str]) -> Reply:
@@ -445,13 +446,12 @@ class HTTPConnection(http.HTTPChannel):
             )
             request.chunks.clear()
             work = Deferred.fromCoroutine(target.responder.respond(exchange))
-            work.addErrback(self._failed)
-            work.addCallback(self._answer)
+            work.addCallbacks(self._answer, self._failed)
             work.addErrback(self._abort)
 
-    def _failed(self, failure: Failure) -> Reply:
+    def _failed(self, failure: Failure) -> None:
         self._log.failure("a responder failed", failure=failure)
-        return text_reply(500, "internal error")
+        self._answer(text_reply(500, "internal error"))
 
     def _abort(self, failure: Failure) -> None:
         self._log.failure("an answer could not be written", failure=failure)

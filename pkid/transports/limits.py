@@ -16,6 +16,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 KIB = 1024
+#: One in so many places must be free before a full house opens again.
+ROOM_SHARE = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +61,17 @@ class Limits:
     message_octets: int = 256 * KIB
     connections_per_address: int = 64
     connections: int = 4096
-    spare_descriptors: int = 24
+    spare_descriptors: int = 32
 
 
 class PausablePort(Protocol):
-    """What `Admission` needs of a listening port."""
+    """What `Admission` needs of a listening port.
+
+    :ivar numberAccepts: how many connections Twisted's port accepts at a time; it
+        adds to it whenever that many came, and takes the true count otherwise.
+    """
+
+    numberAccepts: int  # noqa: N815
 
     def pauseProducing(self) -> None:
         """Leave new connections in the kernel's queue."""
@@ -127,6 +135,7 @@ class Admission:
         A port that is not guarded is not paused: its clients are turned away.
         """
         self._ports.append(port)
+        port.numberAccepts = 1
         if self._resting:
             port.pauseProducing()
 
@@ -140,19 +149,21 @@ class Admission:
         :param address: text of the peer's address without port; "" (a local
             socket) has no limit of its own.
         """
-        if self._resting or self.connections >= self.limits.connections:
-            self._rest("{count} connections: not accepting more for now")
+        # Not the number that were just accepted: the port falls back to one at a
+        # time, and none is taken from the kernel's queue after it was paused.
+        for port in self._ports:
+            port.numberAccepts = 0
+        if self._resting:
             return False
         here = self._by_address.get(address, 0)
         if address and here >= self.limits.connections_per_address:
-            return False
-        if not self._has_room(self.limits.spare_descriptors):
-            self._rest("file descriptors are short at {count} connections: waiting")
             return False
         self._by_address[address] = here + 1
         self.connections += 1
         if self.connections >= self.limits.connections:
             self._rest("{count} connections: not accepting more for now")
+        elif not self._has_room(self.limits.spare_descriptors):
+            self._rest("file descriptors are short at {count} connections: waiting")
         return True
 
     def leave(self, address: str) -> None:
@@ -174,8 +185,13 @@ class Admission:
         self.clock.callLater(self.RETRY_SECONDS, self._look_again)
 
     def _look_again(self) -> None:
-        full = self.connections >= self.limits.connections
-        if full or not self._has_room(self.limits.spare_descriptors):
+        # Wait for more room than the one place that made us stop: to take turns
+        # between full and not full would fill the log and help nobody.
+        limits = self.limits
+        margin = max(1, limits.connections // ROOM_SHARE)
+        full = self.connections > limits.connections - margin
+        spare = limits.spare_descriptors + max(4, limits.spare_descriptors // 4)
+        if full or not self._has_room(spare):
             self.clock.callLater(self.RETRY_SECONDS, self._look_again)
             return
         self._resting = False

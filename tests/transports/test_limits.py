@@ -17,6 +17,7 @@ class Port:
     def __init__(self) -> None:
         self.accepting = True
         self.changes = 0
+        self.numberAccepts = 100
 
     def pauseProducing(self) -> None:
         self.accepting = False
@@ -74,10 +75,11 @@ def test_short_descriptors_are_logged_once_and_recovered_from() -> None:
     globalLogPublisher.addObserver(observe)
     try:
         room[0] = False
+        assert admission.admit("a")
         for _ in range(20):
+            assert not port.accepting
             assert not admission.admit("a")
             clock.advance(1)
-        assert not port.accepting
         room[0] = True
         clock.advance(1)
     finally:
@@ -96,3 +98,18 @@ def test_spare_descriptors_are_counted_as_the_kernel_does() -> None:
     os.close(opened)
     assert has_spare_descriptors(soft - opened - 2)
     assert not has_spare_descriptors(soft - opened)
+
+
+def test_full_house_opens_only_when_there_is_more_than_one_place() -> None:
+    clock, port = Clock(), Port()
+    admission = Admission(clock, Limits(connections=64))
+    admission.guard(port)
+    for number in range(64):
+        assert admission.admit(str(number))
+    for number in range(3):
+        admission.leave(str(number))
+        clock.advance(1)
+        assert not port.accepting
+    admission.leave("3")
+    clock.advance(1)
+    assert port.accepting

@@ -62,6 +62,9 @@ class Wire(StringTransport):
         if self.producer is not None:
             self.producer.resumeProducing()
 
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        assert enabled
+
     def loseWriteConnection(self) -> None:
         self.half_closed = True
 
