@@ -27,6 +27,7 @@ def make_key_directory(path: Path) -> None:
     """
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=_DIRECTORY_MODE)
+        path.chmod(_DIRECTORY_MODE)  # the umask may have taken bits away
         _sync(path.parent)
     _check(path, path.stat())
 

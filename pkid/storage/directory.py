@@ -40,6 +40,7 @@ def make_private_directory(path: Path) -> None:
     path.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=PRIVATE_DIRECTORY)
+        path.chmod(PRIVATE_DIRECTORY)  # the umask may have taken bits away
         sync_directory(path.parent)
     check_private(path)
     parent = path.resolve().parent

@@ -1,8 +1,8 @@
 """What each write of the engine does to the tables.
 
 One table from the type of a write to its method. A method executes on the writing
-connection, within the savepoint of its unit; it raises `WriteConflict` when the state
-is not the expected one.
+connection, within the transaction of its batch; it raises `WriteConflict` when the
+state is not the expected one.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class _Mark:
 
 
 class UnitWriter:
-    """Executes units on the writing connection, each in its own savepoint.
+    """Executes units on the writing connection.
 
     It also keeps what must not be read again for every row: the last audit digest,
     the next outbox id and the numbers of names. All three follow a rollback.
@@ -188,6 +188,11 @@ class UnitWriter:
         self._cursor.execute("BEGIN IMMEDIATE")
 
     def apply(self, writes: Sequence[Write]) -> None:
+        """Execute one unit; after any fault the batch has to be rolled back."""
+        for write in writes:
+            self._apply_one(write)
+
+    def apply_apart(self, writes: Sequence[Write]) -> None:
         """Execute one unit whole, or nothing of it.
 
         :raises WriteConflict: the unit was taken back, its neighbours stand.
@@ -198,8 +203,7 @@ class UnitWriter:
         execute("SAVEPOINT unit")
         unfinished = True
         try:
-            for write in writes:
-                self._apply_one(write)
+            self.apply(writes)
             unfinished = False
         finally:
             if unfinished and self._connection.in_transaction:
