@@ -21,14 +21,13 @@ from urllib.parse import parse_qsl
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort, IReactorTime
-from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 
 from pkid.app.readings import READINGS, Arguments, refuse
 from pkid.engine.model import RequestContext
-from pkid.engine.ports import Store
 from pkid.errors import ErrorCode, PKIError
 from pkid.responders.base import Exchange, Peer, Reply
+from pkid.storage.reads import StoreReads
 from pkid.transports.http import HTTPConnection, HTTPFront
 from pkid.transports.limits import Admission, Limits
 from pkid.transports.site import Route, Site
@@ -90,7 +89,7 @@ class ControlResponder:
 
     _log = Logger()
 
-    def __init__(self, store: Store, actions: Actions) -> None:
+    def __init__(self, store: StoreReads, actions: Actions) -> None:
         self._store = store
         self._actions = dict(actions)
 
@@ -189,7 +188,7 @@ class _LocalConnection(HTTPConnection):
 class _LocalFront(HTTPFront):
     """Serves a site to processes of this machine."""
 
-    def connection(self, peer: Peer) -> Protocol:
+    def connection(self, peer: Peer) -> _LocalConnection:
         """Make the protocol object for one client."""
         return _LocalConnection(self, peer)
 
@@ -237,4 +236,5 @@ class ControlSocket:
             done.callback(None)
             return done
         self._port.stopListening()
+        self._path.unlink(missing_ok=True)
         return self._front.drain()

@@ -19,11 +19,12 @@ from pkid.engine.model import (
     CertificateReference,
     CertificateStatus,
 )
-from pkid.engine.ports import CertificateQuery, Store
+from pkid.engine.ports import CertificateQuery
 from pkid.errors import ErrorCode, PKIError
+from pkid.storage.reads import StoreReads
 
 Arguments = Mapping[str, str]
-Reading = Callable[[Store, Arguments], Awaitable[object]]
+Reading = Callable[[StoreReads, Arguments], Awaitable[object]]
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
@@ -82,7 +83,7 @@ def decode_reference(text: str) -> CertificateReference:
     return CertificateReference(authority, number)
 
 
-async def find_certificate(store: Store, text: str) -> CertificateRecord:
+async def find_certificate(store: StoreReads, text: str) -> CertificateRecord:
     """The certificate of a reference, a serial number or a fingerprint.
 
     :raises PKIError: ``NOT_FOUND``, or ``CONFLICT`` when several authorities have it.
@@ -103,7 +104,7 @@ async def find_certificate(store: Store, text: str) -> CertificateRecord:
     return records[0]
 
 
-async def _by_number(store: Store, digits: str) -> list[CertificateRecord]:
+async def _by_number(store: StoreReads, digits: str) -> list[CertificateRecord]:
     try:
         number = int(digits, 16)
     except ValueError:
@@ -117,12 +118,12 @@ async def _by_number(store: Store, digits: str) -> list[CertificateRecord]:
     return list(await store.search_certificates(CertificateQuery(serial=number)))
 
 
-async def list_authorities(store: Store, _arguments: Arguments) -> list[View]:
+async def list_authorities(store: StoreReads, _arguments: Arguments) -> list[View]:
     """All authorities."""
     return [views.authority(one) for one in await store.list_authorities()]
 
 
-async def show_authority(store: Store, arguments: Arguments) -> View:
+async def show_authority(store: StoreReads, arguments: Arguments) -> View:
     """One authority with its chain and its last CRL."""
     name = need(arguments, "name")
     record = await store.find_authority(name)
@@ -137,7 +138,7 @@ async def show_authority(store: Store, arguments: Arguments) -> View:
     }
 
 
-async def show_crl(store: Store, arguments: Arguments) -> View:
+async def show_crl(store: StoreReads, arguments: Arguments) -> View:
     """The last CRL of an authority, with its octets."""
     record = await store.latest_crl(need(arguments, "name"))
     if record is None:
@@ -145,24 +146,19 @@ async def show_crl(store: Store, arguments: Arguments) -> View:
     return {**views.crl(record), "der": views.octets(record.der)}
 
 
-async def list_secrets(store: Store, _arguments: Arguments) -> list[View]:
+async def list_secrets(store: StoreReads, _arguments: Arguments) -> list[View]:
     """All shared secrets, without their values."""
     return [views.secret(one) for one in await store.list_credentials()]
 
 
-async def list_entities(store: Store, arguments: Arguments) -> list[View]:
+async def list_entities(store: StoreReads, arguments: Arguments) -> list[View]:
     """End entities in order of their names, after ``after``."""
     after = arguments.get("after", "")
     found = await store.list_entities(after, limit_of(arguments))
     return [views.entity(one) for one in found]
 
 
-async def list_vendor_units(store: Store, arguments: Arguments) -> list[View]:
-    """End entities that a vendor's certificate may enrol, one page of entities."""
-    return [view for view in await list_entities(store, arguments) if view["vendor"]]
-
-
-async def show_entity(store: Store, arguments: Arguments) -> View:
+async def show_entity(store: StoreReads, arguments: Arguments) -> View:
     """One end entity and its certificates."""
     name = need(arguments, "name")
     record = await store.find_entity(name)
@@ -176,7 +172,7 @@ async def show_entity(store: Store, arguments: Arguments) -> View:
     }
 
 
-async def list_requests(store: Store, arguments: Arguments) -> list[View]:
+async def list_requests(store: StoreReads, arguments: Arguments) -> list[View]:
     """Requests that people must agree to, by ``status``."""
     text = arguments.get("status", "")
     known = [status.value for status in ApprovalStatus]
@@ -187,7 +183,7 @@ async def list_requests(store: Store, arguments: Arguments) -> list[View]:
     return [views.approval(one) for one in found]
 
 
-async def show_request(store: Store, arguments: Arguments) -> View:
+async def show_request(store: StoreReads, arguments: Arguments) -> View:
     """One such request."""
     record = await store.find_approval(need(arguments, "id"))
     if record is None:
@@ -195,7 +191,7 @@ async def show_request(store: Store, arguments: Arguments) -> View:
     return views.approval(record)
 
 
-async def search_certificates(store: Store, arguments: Arguments) -> list[View]:
+async def search_certificates(store: StoreReads, arguments: Arguments) -> list[View]:
     """Certificates, newest first."""
     status = arguments.get("status", "")
     if status and status not in STATUSES:
@@ -211,7 +207,7 @@ async def search_certificates(store: Store, arguments: Arguments) -> list[View]:
     return [views.certificate(one) for one in found]
 
 
-async def show_certificate(store: Store, arguments: Arguments) -> View:
+async def show_certificate(store: StoreReads, arguments: Arguments) -> View:
     """One certificate with its octets and its issuers'."""
     record = await find_certificate(store, need(arguments, "reference"))
     issuer = await store.find_authority(record.reference.authority)
@@ -224,7 +220,7 @@ async def show_certificate(store: Store, arguments: Arguments) -> View:
     }
 
 
-async def explain(store: Store, arguments: Arguments) -> list[View]:
+async def explain(store: StoreReads, arguments: Arguments) -> list[View]:
     """The newest audit records about a peer, transaction, certificate, entity ..."""
     text = need(arguments, "text")
     found = list(await store.search_audit(text, limit_of(arguments)))
@@ -233,7 +229,7 @@ async def explain(store: Store, arguments: Arguments) -> list[View]:
     return [views.audit(one) for one in found]
 
 
-async def _explain_serial(store: Store, text: str) -> list[AuditRecord]:
+async def _explain_serial(store: StoreReads, text: str) -> list[AuditRecord]:
     try:
         record = await find_certificate(store, text)
     except PKIError:
@@ -249,7 +245,6 @@ READINGS: Final[Mapping[str, Reading]] = {
     "secrets": list_secrets,
     "entities": list_entities,
     "entity": show_entity,
-    "vendor-units": list_vendor_units,
     "requests": list_requests,
     "request": show_request,
     "certificates": search_certificates,

@@ -32,6 +32,7 @@ from pkid.errors import PKIError
 from pkid.keys.secrets import Secret
 from pkid.responders.base import Responder
 from pkid.responders.cmp.responder import CMPResponder
+from pkid.responders.status.responder import StatusResponder
 from pkid.storage.directory import make_private_directory, write_atomically
 from pkid.transports.tls import TLSContext
 
@@ -187,7 +188,11 @@ class Running:
             clock=self._house.clock,
             workers=self._house.workers,
         )
-        return {"cmp": cmp, "operations": OperationsResponder(self._parts)}
+        return {
+            "cmp": cmp,
+            "status": StatusResponder(self._house.engine, self._house.clock),
+            "operations": OperationsResponder(self._parts),
+        }
 
     def _parts(self) -> dict[str, bool]:
         return {

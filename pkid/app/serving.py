@@ -70,7 +70,7 @@ def _front(
     # A client set to HTTP by mistake may well post to "/" of the TCP port.
     at_root = TCP_SERVICE in listener.serves
     site = Site(
-        {key: rooms.responders[key] for key in services if key in rooms.responders},
+        {key: rooms.responders[key] for key in services},
         (
             *cmp_routes(default_alias=listener.alias, at_root=at_root),
             *STATUS_ROUTES,
