@@ -8,7 +8,6 @@ but octets behind ``#``.
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Final
 
 from pkid.asn1 import der, oids
@@ -18,7 +17,6 @@ MAX_TEXT_CHARACTERS: Final = 16384
 _SPECIAL: Final = frozenset('"+,;<>\\=')
 _ESCAPABLE: Final = _SPECIAL | frozenset(" #")
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
-_HIDDEN_CATEGORIES: Final = frozenset(("Cc", "Cf", "Zl", "Zp"))
 _OID_BY_LOWER_NAME: Final = {
     name.lower(): oid for oid, name in oids.NAME_BY_OID.items()
 } | {name.lower(): oid for name, oid in oids.OID_BY_OTHER_NAME.items()}
@@ -29,8 +27,8 @@ type_and_value = tuple[str, str | bytes]
 def escape_value(text: str) -> str:
     r"""Text of a value with RFC 4514 escapes.
 
-    Control and format characters become ``\XX`` pairs too, so that the result can
-    stand in a log or on a terminal.
+    What does not print becomes ``\XX`` pairs too, so that the result can stand in a
+    log or on a terminal.
     """
     if text.isascii() and text.isalnum():
         return text
@@ -63,9 +61,7 @@ def _escape_character(character: str) -> str:
         return "\\" + character
     if character.isprintable():
         return character
-    if unicodedata.category(character) in _HIDDEN_CATEGORIES:
-        return "".join(f"\\{octet:02x}" for octet in character.encode("utf-8"))
-    return character
+    return "".join(f"\\{octet:02x}" for octet in character.encode("utf-8"))
 
 
 def _split(text: str, separators: str) -> list[str]:
