@@ -25,6 +25,7 @@ from pkid.responders.cmp.requests import Answered
 
 MEDIA_TYPE: Final = "application/pkixcmp"
 POLL_MEDIA_TYPE: Final = "application/pkixcmp-poll"
+TRANSPORT: Final = "http"
 TCP_POLL: Final = "tcp-poll"
 
 # No type at all is what QuickSec sends; the x- form comes from old toolkits.
@@ -105,7 +106,7 @@ def carried(exchange: Exchange) -> Carried:
     A QuickSec client posts TCP records to http URLs: they are told by their first
     octet, which no message has.
     """
-    if exchange.transport != "http":
+    if exchange.transport != TRANSPORT:
         return Carried(exchange.body, exchange.operation == TCP_POLL, over_tcp=True)
     record = _record(exchange.body)
     if record is None:

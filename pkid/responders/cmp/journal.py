@@ -1,6 +1,6 @@
 """One log line for each exchange; never a secret, never a message's octets.
 
-Texts from outside are escaped before they get here or here.
+Texts from outside are escaped, and cut where they are long.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.cmp.protection import printable
 from pkid.responders.cmp.requests import Answered
 
-_LINE = "cmp {alias} {body} from {peer}: {status} {failure} {cause}"
+_LINE = "cmp {alias} {body} from {peer}: {status} {failure} {cause} {hint}"
 
 
 class Journal:
@@ -77,6 +77,7 @@ class Journal:
             status=answered.status.name.lower(),
             failure="" if failure is None else failure.name,
             cause=answered.cause,
+            hint=answered.hint,
             serial=answered.serial,
             repeated=answered.repeated,
         )

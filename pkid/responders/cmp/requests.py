@@ -150,6 +150,7 @@ class Answered:
     :ivar octets: the message; b"" when there is nothing to say.
     :ivar serial: of the certificate concerned, in hex.
     :ivar cause: text of a refusal.
+    :ivar hint: for the operator, what to change; never in ``octets``.
     :ivar repeated: whether it was given before, to the same octets.
     :ivar ticket: ask again by TCP polling; there is nothing else to say yet.
     """
@@ -159,6 +160,7 @@ class Answered:
     fail_info: FailInfo | None = None
     serial: str = ""
     cause: str = ""
+    hint: str = ""
     repeated: bool = False
     ticket: Ticket | None = None
 
@@ -170,6 +172,7 @@ class Answered:
             status=PKIStatus.REJECTION,
             fail_info=FAIL_INFO[error.code],
             cause=error.detail,
+            hint=error.hint or "",
         )
 
 

@@ -18,8 +18,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
 
 from twisted.logger import Logger
 
@@ -56,7 +56,6 @@ from pkid.responders.cmp.requests import (
     SIGNED,
     Addressing,
     Answered,
-    Protection,
     Proven,
     RandomOctets,
     Request,
@@ -66,6 +65,7 @@ from pkid.responders.cmp.tcppolling import TCPPolling
 from pkid.responders.cmp.throttle import FailureThrottle
 from pkid.responders.cmp.transactions import TransactionState
 
+T = TypeVar("T")
 RESPONSES: Final = frozenset(
     (
         BodyType.IP,
@@ -116,6 +116,13 @@ class Incoming:
             transaction_id=_bounded(header.transaction_id, MAX_TRANSACTION_ID_OCTETS),
             recip_nonce=_bounded(header.sender_nonce, MAX_NONCE_OCTETS),
         )
+
+    @property
+    def transaction_id(self) -> bytes | None:
+        """The transaction's id, also one made for it; None when out of bounds."""
+        if self.message.header.transaction_id is not None:
+            return self.addressing.transaction_id
+        return transaction_id_of(self.message.header, self.request_hash)
 
 
 class CMPResponder:
@@ -173,28 +180,45 @@ class CMPResponder:
         """Answer one exchange; never raises for anything a client can send."""
         alias = self._aliases().get(exchange.alias)
         if alias is None:
-            return http.plain(404, "there is no such CMP alias")
-        if exchange.transport == "http":
+            # On TCP a body would pass for a message: nothing is said there.
+            spoken = http.plain(404, "there is no such CMP alias")
+            return spoken if exchange.transport == http.TRANSPORT else Reply()
+        if exchange.transport == http.TRANSPORT:
             refused = http.refuse_http(exchange)
             if refused is not None:
                 return refused
         carried = http.carried(exchange)
-        status = 200
-        try:
-            if carried.polls:
-                answered = await self._tcp_polling.answer(alias, carried.octets)
-            else:
-                answered, status = await self._answer_message(alias, exchange, carried)
-        except PKIError:
-            # Not even a refusal could be signed: words of CMP are out of reach.
-            self.log.failure("cmp {alias}: no answer can be made", alias=alias.name)
-            return http.plain(503, "CMP is not available at the moment")
+        result = await self._caught(self._answered(alias, exchange, carried), alias)
+        if isinstance(result, PKIError):
+            # No answer could be made or signed: words of CMP are out of reach.
+            return Reply(status=503, content_type="text/plain")
+        answered, status = result
         if carried.record is not None:
             return http.record_reply(answered, carried.record)
         if answered.ticket is not None:
             ticket = answered.ticket
             return PollingReply(reference=ticket.reference, check_at=ticket.check_at)
         return http.message_reply(answered.octets, status)
+
+    async def _caught(self, work: Awaitable[T], alias: CMPAlias) -> T | PKIError:
+        """What the work gives, or why it does not: here surprises end."""
+        try:
+            return await work
+        except PKIError as error:
+            if error.code is ErrorCode.INTERNAL:
+                self.log.failure("cmp {alias}: internal error", alias=alias.name)
+            return error
+        except Exception:  # noqa: BLE001  the one place; logged with its traceback
+            self.log.failure("cmp {alias}: internal error", alias=alias.name)
+            return PKIError(ErrorCode.INTERNAL, "internal error")
+
+    async def _answered(
+        self, alias: CMPAlias, exchange: Exchange, carried: http.Carried
+    ) -> tuple[Answered, int]:
+        """The answer to whatever is carried, and its HTTP status."""
+        if carried.polls:
+            return await self._tcp_polling.answer(alias, carried.octets), 200
+        return await self._answer_message(alias, exchange, carried)
 
     async def _answer_message(
         self, alias: CMPAlias, exchange: Exchange, carried: http.Carried
@@ -232,23 +256,28 @@ class CMPResponder:
         return await self._answers.refuse(alias, addressing, SIGNED, error)
 
     async def _answer_incoming(self, incoming: Incoming) -> Answered:
-        protection: Protection = SIGNED
+        """The answer to a readable message: what it asks for, or a refusal."""
         alias, addressing = incoming.alias, incoming.addressing
-        try:
-            check_version(incoming.message.header.pvno)
-            proven = await self._prove(incoming)
-            if isinstance(proven, Answered):
-                return proven
-            protection = proven.protection
-            request = self._request(incoming, proven)
-            addressing = request.addressing
-            return await self._dispatch(request, incoming.exchange.operation)
-        except PKIError as error:
-            refusal = error
-        except Exception:  # noqa: BLE001  the one place where surprises end
-            self.log.failure("cmp {alias}: internal error", alias=alias.name)
-            refusal = PKIError(ErrorCode.INTERNAL, "internal error")
-        return await self._answers.refuse(alias, addressing, protection, refusal)
+        proven = await self._caught(self._prove(incoming), alias)
+        if isinstance(proven, PKIError):
+            return await self._answers.refuse(alias, addressing, SIGNED, proven)
+        if isinstance(proven, Answered):
+            return proven
+        answered = await self._caught(self._answer_proven(incoming, proven), alias)
+        if isinstance(answered, PKIError):
+            addressing = replace(addressing, transaction_id=incoming.transaction_id)
+            return await self._answers.refuse(
+                alias, addressing, proven.protection, answered
+            )
+        return answered
+
+    async def _answer_proven(self, incoming: Incoming, proven: Proven) -> Answered:
+        request = self._request(incoming, proven)
+        body_type = request.message.body_type
+        if body_type is None:
+            raise PKIError(ErrorCode.BAD_REQUEST, "unknown body type")
+        http.check_operation(incoming.exchange.operation, body_type)
+        return await self._bodies[body_type](request)
 
     # --- who asks ----------------------------------------------------------------
 
@@ -258,6 +287,7 @@ class CMPResponder:
         :raises PKIError: when nobody did that we know, or may.
         """
         peer = incoming.exchange.peer
+        check_version(incoming.message.header.pvno)
         self._throttle.check(peer)
         try:
             proven = await self._protection.verify(
@@ -335,13 +365,6 @@ class CMPResponder:
             transaction_id=transaction_id_of(header, incoming.request_hash),
             over_tcp=incoming.over_tcp,
         )
-
-    async def _dispatch(self, request: Request, operation: str) -> Answered:
-        body_type = request.message.body_type
-        if body_type is None:
-            raise PKIError(ErrorCode.BAD_REQUEST, "unknown body type")
-        http.check_operation(operation, body_type)
-        return await self._bodies[body_type](request)
 
 
 async def _never_a_request(request: Request) -> Answered:

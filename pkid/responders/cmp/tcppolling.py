@@ -22,7 +22,6 @@ from pkid.engine.model import (
 )
 from pkid.engine.ports import Clock
 from pkid.errors import ErrorCode, PKIError
-from pkid.messages.cmp.framing import decode_poll_req
 from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.cmp.answers import Answers, Draft
 from pkid.responders.cmp.certification import (
@@ -96,11 +95,9 @@ class TCPPolling:
     async def answer(self, alias: CMPAlias, body: bytes) -> Answered:
         """Answer a pollReq record.
 
-        :param body: the reference, 4 octets.
-        :raises PKIError: ``MALFORMED`` for another length.
+        :param body: the reference, 4 octets; nothing is said to anything else.
         """
-        reference = decode_poll_req(body).to_bytes(REFERENCE_OCTETS, "big")
-        key = await self._redeem(alias, reference)
+        key = await self._redeem(alias, body)
         record = None if key is None else await self._engine.find_transaction(key)
         if key is None or record is None:
             return _NOTHING
