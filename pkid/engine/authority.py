@@ -102,6 +102,7 @@ class CertificateAuthority:
         self._identification = Identification(suppliers.store)
         self._refusals = RefusalLimiter(suppliers.clock)
         self._dirty: set[str] = set()
+        self._crl_due: dict[str, datetime] = {}
         self._enrollment = Enrollment(
             store=suppliers.store,
             authorities=self._authorities,
@@ -406,6 +407,7 @@ class CertificateAuthority:
 
         async def work() -> CRLRecord:
             self._dirty.discard(authority)
+            self._crl_due.pop(authority, None)
             return await crl.issue_crl(
                 self._store,
                 self._workers,
@@ -467,11 +469,7 @@ class CertificateAuthority:
         async def work() -> int:
             made = 0
             for name in self._authorities.names():
-                settings = self._policies().authority(name)
-                latest = await self._store.latest_crl(name)
-                if name in self._dirty or crl.is_due(
-                    latest, settings, self._clock.now()
-                ):
+                if name in self._dirty or await self._is_crl_due(name):
                     await self.issue_crl(
                         name, "system:daemon", RequestContext(protocol="internal")
                     )
@@ -479,6 +477,15 @@ class CertificateAuthority:
             return made
 
         return self.run(work())
+
+    async def _is_crl_due(self, name: str) -> bool:
+        now = self._clock.now()
+        due = self._crl_due.get(name)
+        if due is None:
+            latest = await self._store.latest_crl(name)
+            due = crl.next_due(latest, self._policies().authority(name), now)
+            self._crl_due[name] = due
+        return due <= now
 
     def checkpoint_audit(self, authority: str) -> Deferred[int]:
         """Sign the audit head if it moved; 1 when it did."""

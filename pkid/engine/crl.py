@@ -122,8 +122,8 @@ def check_current(record: CRLRecord | None, now: datetime) -> CRLRecord:
     return record
 
 
-def is_due(
+def next_due(
     record: CRLRecord | None, settings: AuthoritySettings, now: datetime
-) -> bool:
-    """Whether the next scheduled CRL is due."""
-    return record is None or record.this_update + settings.crl_period <= now
+) -> datetime:
+    """When the CRL after this one is due."""
+    return now if record is None else record.this_update + settings.crl_period
