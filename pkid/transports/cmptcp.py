@@ -259,8 +259,7 @@ class CMPTCPProtocol(Protocol):
             self.transport.resumeProducing()
         self._enter(Phase.HTTP, NEVER)
         self._owner.forget(self)
-        self._successor = front.connection(self.peer)
-        self._successor.makeConnection(self.transport)
+        self._successor = front.adopt(self.transport, self.peer)
         self._successor.dataReceived(foreign.octets)
 
     # -- working ----------------------------------------------------------------
@@ -342,7 +341,9 @@ class CMPTCPProtocol(Protocol):
     def resumeProducing(self) -> None:
         """Go on: the client has taken everything."""
         self._full = False
-        if self._phase is Phase.WRITING:
+        if self._phase is Phase.WRITING and self._retiring:
+            self._close(self._limits.linger_seconds)
+        elif self._phase is Phase.WRITING:
             self._enter(Phase.IDLE, self._limits.idle_seconds)
             self._advance()
 

@@ -26,13 +26,13 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 from email.utils import format_datetime
-from http import HTTPStatus
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IHandshakeListener,
     ISSLTransport,
+    ITransport,
 )
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
@@ -43,12 +43,21 @@ from zope.interface import implementer
 
 from pkid.responders.base import Exchange, Peer, Reply
 from pkid.transports.connections import NAMELESS, NEVER, ConnectionFactory, Listener
+from pkid.transports.httphead import (
+    BODILESS,
+    is_persistent,
+    response_head,
+    text_reply,
+)
 from pkid.transports.limits import Admission
 from pkid.transports.site import Site, Target
 from pkid.transports.tls import peer_certificate
 
 #: A response larger than this is not copied to stand beside its head.
 COPY_LIMIT = 64 * 1024
+#: What lengths, extensions and trailers of chunks may take beside a body that is
+#: counted twice: whoever cuts it into crumbs sends more of them than of the body.
+CHUNK_OVERHEAD = 64 * 1024
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
@@ -59,17 +68,6 @@ _AUTHORITY = re.compile(r"https?://[^/?#]+", re.IGNORECASE).match
 _FRAGMENT_FREE = re.compile(rb"[\x21\x22\x24-\x7e]+").fullmatch
 # RFC 9110: said twice, these could mean two things.
 _ONCE = frozenset({"content-length", "transfer-encoding", "host", "expect"})
-_BREAKS = str.maketrans("\r\n\0", "   ")
-_BODILESS = frozenset({204, 304})
-
-
-def _status_line(status: int, phrase: str) -> str:
-    return f" {status} {phrase}\r\nServer: pkid\r\nDate: "
-
-
-_STATUS_LINES = {
-    status.value: _status_line(status.value, status.phrase) for status in HTTPStatus
-}
 
 
 class Phase(enum.Enum):
@@ -92,16 +90,6 @@ _LATER = (Phase.ANSWERING, Phase.WRITING)
 _OVER = (Phase.LINGERING, Phase.CLOSING, Phase.CLOSED)
 
 
-def text_reply(status: int, text: str, *headers: tuple[str, str]) -> Reply:
-    """Make a short plain answer of the transport's own."""
-    return Reply(
-        status=status,
-        content_type="text/plain",
-        body=f"{text}\n".encode(),
-        headers=headers,
-    )
-
-
 class HTTPRequest:
     """One request while it arrives: what the channel asks of a request, no more.
 
@@ -111,11 +99,10 @@ class HTTPRequest:
 
     __slots__ = (
         "_connection",
-        "chunks",
+        "content",
         "early",
         "headers",
         "method",
-        "octets",
         "query",
         "target",
     )
@@ -123,8 +110,7 @@ class HTTPRequest:
     def __init__(self, connection: HTTPConnection, _queued: int = 0) -> None:
         self._connection = connection
         self.headers: dict[str, str] = {}
-        self.chunks: list[bytes] = []
-        self.octets = 0
+        self.content = bytearray()
         self.method = ""
         self.query = ""
         self.target: Target | None = None
@@ -132,12 +118,15 @@ class HTTPRequest:
 
     def handleContentChunk(self, data: bytes) -> None:
         """Take a piece of the body, unless it is more than the route reads."""
-        self.octets += len(data)
-        if self.target is None or self.octets > self.target.route.body_limit:
-            self.chunks.clear()
-            self._connection.refuse(413, "request body too large")
+        if len(self.content) + len(data) <= self.limit:
+            self.content += data
         else:
-            self.chunks.append(data)
+            self._connection.refuse(413, "request body too large")
+
+    @property
+    def limit(self) -> int:
+        """Octets of a body that the route reads."""
+        return 0 if self.target is None else self.target.route.body_limit
 
     def requestReceived(self, _command: bytes, _path: bytes, _version: bytes) -> None:
         """Answer: the request is complete."""
@@ -174,6 +163,7 @@ class HTTPConnection(http.HTTPChannel):
         self._started = 0.0
         self._header_octets = 0
         self._missing = 0
+        self._chunk_octets = 0
         self._discarded = 0
         # The transport's buffer is full; we have stopped reading; no next request.
         self._full = False
@@ -212,6 +202,9 @@ class HTTPConnection(http.HTTPChannel):
     def deadline_passed(self) -> None:
         """Say so while the client may still listen; else just close."""
         match self._phase:
+            case Phase.HEADERS if not self.requests and not self._buffer:
+                # Only the empty line that some clients send after a body.
+                self._close(self._limits.linger_seconds)
             case Phase.HEADERS | Phase.BODY:
                 self.refuse(408, "the request took too long")
             case Phase.IDLE:
@@ -331,6 +324,10 @@ class HTTPConnection(http.HTTPChannel):
     def _body_received(self, data: bytes) -> None:
         request = self.requests[-1]
         if self._transferDecoder is not None:
+            self._chunk_octets += len(data)
+            if self._chunk_octets > 2 * request.limit + CHUNK_OVERHEAD:
+                self.refuse(413, "request body too large")
+                return
             try:
                 self._transferDecoder.dataReceived(data)
             except (http._MalformedChunkedDataError, ValueError):
@@ -365,7 +362,7 @@ class HTTPConnection(http.HTTPChannel):
         """
         headers = request.headers
         current = self._version == b"HTTP/1.1"
-        self.persistent = _is_persistent(headers, current=current)
+        self.persistent = is_persistent(headers, current=current)
         self.length = None
         if not _FRAGMENT_FREE(self._path):
             return text_reply(400, "the request target is malformed")
@@ -394,7 +391,7 @@ class HTTPConnection(http.HTTPChannel):
         target = request.target = self._front.site.find(path)
         if target is None:
             return text_reply(404, "not found")
-        if not _takes(target, method):
+        if not target.route.takes(method):
             allow = ("Allow", target.route.allow)
             if method == "OPTIONS":
                 return Reply(headers=(allow,))
@@ -413,6 +410,7 @@ class HTTPConnection(http.HTTPChannel):
         self._phase = Phase.BODY
         self.due = self._started + self._limits.request_seconds
         if self.length is None:
+            self._chunk_octets = 0
             self._transferDecoder = http._ChunkedTransferDecoder(
                 request.handleContentChunk, self._finishRequestBody
             )
@@ -441,10 +439,10 @@ class HTTPConnection(http.HTTPChannel):
                 method="GET" if request.method == "HEAD" else request.method,
                 query=request.query,
                 headers=request.headers,
-                body=b"".join(request.chunks),
+                body=bytes(request.content),
                 peer=self.peer,
             )
-            request.chunks.clear()
+            request.content.clear()
             work = Deferred.fromCoroutine(target.responder.respond(exchange))
             work.addCallbacks(self._answer, self._failed)
             work.addErrback(self._abort)
@@ -473,6 +471,9 @@ class HTTPConnection(http.HTTPChannel):
 
     def _next(self) -> None:
         """Wait for the next request, or take the one that waits."""
+        if self._retiring:
+            self._close(self._limits.linger_seconds)
+            return
         self._enter(Phase.IDLE, self._limits.idle_seconds)
         self._handlingRequest = False
         waiting = b"".join(self._dataBuffer)
@@ -508,31 +509,18 @@ class HTTPConnection(http.HTTPChannel):
         return self._limits.write_seconds + len(reply.body) / self._limits.write_rate
 
     def _write(self, reply: Reply) -> None:
-        head = self._head(reply)
+        head = response_head(
+            reply,
+            self._protocol,
+            self._front.date(),
+            persistent=bool(self.persistent),
+        )
         head_only = bool(self.requests) and self.requests[0].method == "HEAD"
-        body = b"" if head_only or reply.status in _BODILESS else reply.body
+        body = b"" if head_only or reply.status in BODILESS else reply.body
         if len(body) > COPY_LIMIT:
             self.transport.writeSequence((head, body))
         else:
             self.transport.write(head + body)
-
-    def _head(self, reply: Reply) -> bytes:
-        status = reply.status
-        line = _STATUS_LINES.get(status) or _status_line(status, "Status")
-        head = f"{self._protocol}{line}{self._front.date()}\r\n"
-        if status not in _BODILESS:
-            head += f"Content-Length: {len(reply.body)}\r\n"
-            if reply.body:
-                head += f"Content-Type: {reply.content_type.translate(_BREAKS)}\r\n"
-        for name, value in reply.headers:
-            head += f"{name}: {value}".translate(_BREAKS) + "\r\n"
-        if not self.persistent:
-            head += "Connection: close\r\n\r\n"
-        elif self._protocol == "HTTP/1.0":
-            head += "Connection: keep-alive\r\n\r\n"
-        else:
-            head += "\r\n"
-        return head.encode("latin-1", "replace")
 
     # -- flow -------------------------------------------------------------------
 
@@ -549,24 +537,6 @@ class HTTPConnection(http.HTTPChannel):
         elif self._phase is not Phase.ANSWERING:
             self._held = False
             self._networkProducer.resumeProducing()
-
-
-def _is_persistent(headers: dict[str, str], *, current: bool) -> bool:
-    """Say whether the client wants the connection to stay open.
-
-    **Source:** RFC 9112 section 9.3; OpenSSL 3.0 sends HTTP/1.0 and asks
-    for keep-alive when more messages of a transaction will follow.
-    """
-    connection = headers.get("connection")
-    if connection is None:
-        return current
-    options = [option.strip() for option in connection.lower().split(",")]
-    return "close" not in options and (current or "keep-alive" in options)
-
-
-def _takes(target: Target, method: str) -> bool:
-    methods = target.route.methods
-    return method in methods or (method == "HEAD" and "GET" in methods)
 
 
 class HTTPFront(ConnectionFactory):
@@ -595,6 +565,20 @@ class HTTPFront(ConnectionFactory):
     def connection(self, peer: Peer) -> Protocol:
         """Make the protocol object for one admitted client."""
         return HTTPConnection(self, peer)
+
+    def adopt(self, transport: ITransport, peer: Peer) -> Protocol:
+        """Go on with a connection that another factory has admitted.
+
+        :param transport: open, its handshake complete if it has TLS; the other
+            factory passes on what comes from it, and has forgotten the connection.
+        """
+        connection = self.connection(peer)
+        connection.makeConnection(transport)
+        if ISSLTransport.providedBy(transport) and isinstance(
+            connection, HTTPConnection
+        ):
+            connection.handshakeCompleted()
+        return connection
 
     def date(self) -> str:
         """Give the Date header's value, made again once a second."""

@@ -54,6 +54,10 @@ class Route:
     operations: frozenset[str] = frozenset()
     body_limit: int = 64 * KIB
 
+    def takes(self, method: str) -> bool:
+        """Say whether a request with this method goes to the responder."""
+        return method in self.methods or (method == "HEAD" and "GET" in self.methods)
+
     @property
     def allow(self) -> str:
         """Value of the Allow header."""

@@ -35,8 +35,10 @@ class Echo:
     """Answers with what came, or with as much as it is told."""
 
     size = 0
+    seen = 0
 
     async def respond(self, exchange: Exchange) -> Reply:
+        self.seen += 1
         body = b"z" * self.size or exchange.body
         return Reply(body=body, content_type="application/pkixcmp")
 
@@ -122,12 +124,14 @@ class TransportSocketTests(TestCase):
     async def test_slow_readers_are_cut_off_and_others_are_served(self) -> None:
         self.echo.size = 16 * MEGABYTE
         port = self.listen(self.http)
-        begin = time.monotonic()
         slow = [_slow_client(port) for _ in range(20)]
+        begin = time.monotonic()
         try:
-            await _sleep(0.5)
+            while self.echo.seen < len(slow) and time.monotonic() - begin < 20:
+                await _sleep(0.1)
             self.echo.size = 0
             assert len(await deferToThread(_post_twice, port)) == 2
+            begin = time.monotonic()
             while self.admission.connections > 0 and time.monotonic() - begin < 20:
                 await _sleep(0.2)
             assert self.admission.connections == 0

@@ -526,6 +526,17 @@ def test_drain_answers_what_is_in_work_and_closes_the_rest() -> None:
     assert done == [None]
 
 
+def test_drain_closes_a_slow_reader_when_it_has_taken_its_answer() -> None:
+    factory, _ = listen(Fixed(Reply(body=b"z" * 10_000)))
+    wire = connect(factory)
+    wire.capacity = 5_000
+    send(wire, encode_request(RFC, MESSAGE))
+    factory.drain()
+    assert not wire.closing
+    wire.take_all()
+    assert wire.closing
+
+
 def test_no_timer_is_left_when_nobody_is_connected() -> None:
     factory, clock = listen()
     wires = [connect(factory) for _ in range(3)]

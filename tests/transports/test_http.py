@@ -274,6 +274,20 @@ def test_200_megabytes_are_refused_within_one_and_leave_no_file(
     assert not list(tmp_path.iterdir())
 
 
+def test_chunks_that_are_mostly_extension_are_refused() -> None:
+    wire, responder = ask(
+        b"POST /cmp/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    crumb = b"1;" + b"e" * 1000 + b"\r\nx\r\n"
+    sent = 0
+    while sent < 2 * MEGABYTE and not wire.closing:
+        send(wire, crumb)
+        sent += len(crumb)
+    assert responses(wire.value())[0].status == 413
+    assert sent <= MEGABYTE
+    assert not responder.exchanges
+
+
 def test_body_of_exactly_the_limit_is_taken() -> None:
     wire, responder = ask(post(b"x" * 262_144))
     assert responses(wire.value())[0].status == 200
@@ -547,6 +561,27 @@ def test_drain_of_an_empty_front_is_done_at_once() -> None:
     done: list[None] = []
     front.drain().addCallback(done.append)
     assert done == [None]
+
+
+def test_drain_closes_a_slow_reader_when_it_has_taken_its_answer() -> None:
+    front, _ = http_front(Fixed(Reply(body=b"z" * 10_000)))
+    wire = connect(front)
+    wire.capacity = 5_000
+    send(wire, post())
+    front.drain()
+    assert not wire.closing
+    wire.take_all()
+    assert wire.closing
+
+
+def test_empty_line_after_a_body_is_not_held_against_an_idle_client() -> None:
+    front, clock = http_front(Recorder())
+    wire = connect(front)
+    send(wire, post() + b"\r\n")
+    wire.clear()
+    advance(clock, 12)
+    assert not wire.value()
+    assert wire.closing
 
 
 def test_no_timer_is_left_when_nobody_is_connected() -> None:

@@ -19,6 +19,7 @@ from pkid.transports.limits import Admission, Limits
 from pkid.transports.tls import TLSContext, TLSCredentials, TLSListenerFactory
 from tests.transports.tlsclient import Made, TLSClient, client_context, make
 from tests.transports.wires import (
+    NOW,
     Later,
     Recorder,
     connect,
@@ -319,3 +320,25 @@ def test_cmp_records_inside_tls(framing: Framing, tmp_path: Path) -> None:
         encode_response(framing, body) for body in (b"re:one", b"re:two")
     )
     assert {one.peer.certificate for one in responder.exchanges} == {made.der}
+
+
+def test_http_on_the_tcp_port_inside_tls(tmp_path: Path) -> None:
+    responder = Recorder()
+    front, clock = http_front(responder)
+    admission = Admission(clock, Limits(), has_room=lambda _: True)
+    http = type(front)(front.site, now=lambda: NOW, admission=admission)
+    inner = CMPTCPFactory(responder, alias="rail", admission=admission, http=http)
+    factory = TLSListenerFactory(TLSContext(SERVER.credentials), inner, clock)
+    made = make("rbc")
+    context = client_context()
+    offer(context, made.credentials, tmp_path)
+    connection = client(factory, clock, context).send(post(b"one"))
+    for _ in range(20):
+        clock.advance(1)
+    connection.send(post(b"two")).send(b"nonsense\r\n\r\n")
+    statuses = [response.status for response in responses(connection.received)]
+    assert statuses == [200, 200, 400]
+    assert {one.peer.certificate for one in responder.exchanges} == {made.der}
+    assert admission.connections == 1
+    hang_up(connection.wire)
+    assert admission.connections == 0
