@@ -29,8 +29,8 @@ def copy_database(source: Path, target: Path) -> None:
     if target.exists():
         raise PKIError(ErrorCode.CONFLICT, "there is a file of this name already")
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-    create_private_file(temporary)
     try:
+        create_private_file(temporary)
         _copy(source, temporary)
         _sync(temporary)
         temporary.replace(target)

@@ -97,6 +97,7 @@ class StoreReads:
     # --- rows and names -------------------------------------------------------------
 
     def _one(self, statement: str, values: rows.Row = ()) -> rows.Row | None:
+        """The only row; a statement with a second one would stay open behind it."""
         try:
             row: rows.Row | None = self._cursor.execute(statement, values).fetchone()
         except sqlite3.Error as fault:
@@ -160,7 +161,8 @@ class StoreReads:
         """The certificate whose DER has this SHA-256."""
         row = self._one(
             _CERTIFICATE
-            + "WHERE substr(fingerprint, 1, 8) = substr(?1, 1, 8) AND fingerprint = ?1",
+            + "WHERE substr(fingerprint, 1, 8) = substr(?1, 1, 8) AND fingerprint = ?1 "
+            "LIMIT 1",
             (fingerprint,),
         )
         return None if row is None else rows.to_certificate(row, self._text)
@@ -307,7 +309,8 @@ class StoreReads:
     async def find_entity_by_vendor(self, pattern: str) -> EndEntity | None:
         """The end entity whose allow-list pattern is this text."""
         row = self._one(
-            _ENTITY + "WHERE vendor = ? AND vendor <> '' ORDER BY name", (pattern,)
+            _ENTITY + "WHERE vendor = ? AND vendor <> '' ORDER BY name LIMIT 1",
+            (pattern,),
         )
         return None if row is None else rows.to_entity(row)
 

@@ -308,6 +308,23 @@ def test_a_derivation_that_would_take_too_much_is_refused(
     assert caught.value.code is ErrorCode.BAD_ALGORITHM
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("06092a864886f70d01050d", "06092a864886f70d01050e"),  # not PBES2
+        ("06092b06010401da47040b", "06092b06010401da47040c"),  # not scrypt
+        ("060960864801650304012a", "0609608648016503040116"),  # not AES-256-CBC
+    ],
+)
+def test_a_file_sealed_in_another_way_is_refused(old: str, new: str) -> None:
+    octets = Sealed(ScryptParameters(b"salt", 2, 1, 1), bytes(16), bytes(16)).encode()
+    changed = octets.replace(bytes.fromhex(old), bytes.fromhex(new))
+    assert changed != octets
+    with pytest.raises(PKIError) as caught:
+        Sealed.decode(changed)
+    assert caught.value.code is ErrorCode.BAD_ALGORITHM
+
+
 def test_pem_goes_there_and_back() -> None:
     for size in (0, 1, 47, 48, 49, 1000):
         octets = os.urandom(size)

@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from pkid.engine.ports import AppendAudit, InsertCertificate, WriteConflict
+from pkid.engine.ports import (
+    AppendAudit,
+    CertificateQuery,
+    InsertAuthority,
+    InsertCertificate,
+    InsertCRL,
+    InsertEntity,
+    WriteConflict,
+)
 from pkid.errors import ErrorCode, PKIError
 from pkid.storage.filestore import DATABASE, FileStore, ReadOnlyStore
 from pkid.storage.fsck import fsck
@@ -215,6 +223,46 @@ def test_searching_the_audit_log_finds_old_records_by_the_index(
     assert [record.sequence for record in newest] == [3000, 2999, 2998]
 
 
+def test_no_read_stays_open_and_keeps_the_journal_from_being_cleared(
+    directory: Path, store: FileStore
+) -> None:
+    result_of(store.commit(*samples.issuance(1)))
+    for number in (2, 3):
+        record = samples.certificate(number, fingerprint=b"same" * 8)
+        result_of(store.commit(InsertCertificate(record, b"x")))
+        named = samples.entity(f"device-{number}", vendor="CN=Vendor|42")
+        result_of(store.commit(InsertEntity(named)))
+    reads = [
+        lambda: store.find_certificate(samples.certificate(1).reference),
+        lambda: store.get_certificate_der(samples.certificate(1).reference),
+        lambda: store.find_certificate_by_fingerprint(b"same" * 8),
+        lambda: store.find_entity_by_vendor("CN=Vendor|42"),
+        lambda: store.find_transaction(samples.transaction(1).key),
+        store.audit_head,
+        lambda: store.search_audit("device-1", 1),
+        lambda: store.search_certificates(CertificateQuery(subject_prefix="CN=d")),
+    ]
+    other = sqlite3.connect(directory / DATABASE, isolation_level=None)
+    for read in reads:
+        assert result_of(read())
+        busy, *_ = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        assert busy == 0
+    other.close()
+
+
+def test_of_many_crls_the_last_are_kept(directory: Path, store: FileStore) -> None:
+    for name in ("issuing", "root"):
+        result_of(store.commit(InsertAuthority(samples.authority(name))))
+        result_of(store.commit(InsertCRL(samples.crl(1, name))))
+    for number in range(2, 21):
+        result_of(store.commit(InsertCRL(samples.crl(number))))
+    connection = sqlite3.connect(directory / DATABASE)
+    kept = connection.execute("SELECT number FROM crls ORDER BY number").fetchall()
+    connection.close()
+    numbers = [int.from_bytes(number, "big") for (number,) in kept]
+    assert numbers == [1, *range(13, 21)]
+
+
 @pytest.mark.requirement("ENG-46")
 def test_a_backup_is_a_whole_store_while_the_daemon_works(
     directory: Path, store: FileStore, tmp_path: Path
@@ -237,9 +285,18 @@ def test_a_backup_is_a_whole_store_while_the_daemon_works(
 
 
 def test_a_backup_that_fails_leaves_nothing(store: FileStore, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(PKIError) as caught:
         store.back_up(tmp_path / "nowhere" / "copy.sqlite")
+    assert caught.value.code is ErrorCode.UNAVAILABLE
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_store_that_cannot_be_read_is_unavailable(store: FileStore) -> None:
+    store._connection.close()
+    for read in (store.audit_head, store.list_credentials):
+        with pytest.raises(PKIError) as caught:
+            result_of(read())
+        assert caught.value.code is ErrorCode.UNAVAILABLE
 
 
 def test_a_serial_number_beyond_20_octets_is_refused(store: FileStore) -> None:

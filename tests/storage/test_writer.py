@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,18 @@ from twisted.internet.defer import Deferred
 from pkid.engine.ports import (
     AppendAudit,
     ConsumeCredential,
+    InsertAuthority,
+    InsertCertificate,
     InsertCredential,
+    InsertCRL,
     InsertEntity,
     WriteConflict,
 )
 from pkid.errors import ErrorCode, PKIError
+from pkid.storage.directory import Reserve
 from pkid.storage.filestore import FileStore
 from tests.storage import samples
+from tests.storage.contract import revocation
 from tests.storage.samples import NOW, Pump, result_of
 
 
@@ -266,6 +272,44 @@ def test_a_commit_that_is_refused_for_now_is_tried_by_the_next(
     result_of(plain.commit(*unit))
     records = result_of(samples.listed(plain.audit_records()))
     assert [record.sequence for record in records] == [1]
+    result_of(plain.close())
+
+
+def limit(store: FileStore, pages: int) -> None:
+    """Let the database grow by so many pages and no more."""
+    writing = store._writing
+    (count,) = writing.execute("PRAGMA page_count").fetchone()
+    writing.execute(f"PRAGMA max_page_count = {count + pages}").fetchone()
+
+
+def test_without_space_all_but_what_revokes_is_refused_until_there_is_some(
+    plain: FileStore, fatal: list[PKIError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result_of(plain.commit(*samples.issuance(1)))
+    limit(plain, 10)
+    big = InsertCertificate(samples.certificate(2), bytes(200_000))
+    monkeypatch.setattr(Reserve, "restore", lambda _: False)
+    assert code_of(lambda: plain.commit(big)) is ErrorCode.UNAVAILABLE
+    assert code_of(lambda: plain.commit(*samples.issuance(3))) is ErrorCode.UNAVAILABLE
+    result_of(plain.commit(revocation(1), AppendAudit(samples.event())))
+    huge = revocation(1), InsertCRL(samples.crl(1))
+    assert code_of(lambda: plain.commit(*huge)) is ErrorCode.CONFLICT
+    monkeypatch.undo()
+    limit(plain, 1_000_000)
+    result_of(plain.commit(big))
+    assert fatal == []
+    result_of(plain.close())
+
+
+def test_what_revokes_is_tried_again_with_the_reserve_but_once(
+    plain: FileStore,
+) -> None:
+    result_of(plain.commit(InsertAuthority(samples.authority())))
+    limit(plain, 10)
+    crl = replace(samples.crl(1), der=bytes(500_000))
+    assert code_of(lambda: plain.commit(InsertCRL(crl))) is ErrorCode.UNAVAILABLE
+    assert result_of(plain.latest_crl("issuing")) is None
+    result_of(plain.commit(InsertCRL(samples.crl(1))))
     result_of(plain.close())
 
 
