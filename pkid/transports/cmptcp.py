@@ -27,7 +27,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import (
     IHandshakeListener,
     IPushProducer,
@@ -379,7 +379,8 @@ class CMPTCPFactory(ConnectionFactory):
     :param alias: the entrance that this listener is.
     :param framings: names from `FRAMINGS`; a client that comes with another one is
         answered in one of these, which makes QuickSec's client fall back.
-    :param http: serves clients that speak HTTP here; None closes them.
+    :param http: serves clients that speak HTTP here, and belongs to this listener;
+        None closes them.
     :param admission: shared by all listeners of the process, also by ``http``; brings
         clock and limits.
     :param listener: which one this is.
@@ -411,6 +412,18 @@ class CMPTCPFactory(ConnectionFactory):
     def connection(self, peer: Peer) -> Protocol:
         """Make the protocol object for one admitted client."""
         return CMPTCPProtocol(self, peer)
+
+    def drain(self) -> Deferred[None]:
+        """Finish answers in work, close everything, admit nobody.
+
+        :return: fires when the last connection is gone, one that speaks HTTP too.
+        """
+        fronts = [super().drain()]
+        if self.http is not None:
+            fronts.append(self.http.drain())
+        done: Deferred[None] = Deferred()
+        DeferredList(fronts).addCallback(lambda _: done.callback(None))
+        return done
 
 
 def _value(framing: Framing) -> int:

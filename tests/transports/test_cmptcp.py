@@ -357,6 +357,24 @@ def test_http_goes_on_after_the_first_request_and_is_counted_once() -> None:
     assert clock.getDelayedCalls() == []
 
 
+def test_drain_waits_for_http_clients_of_this_port() -> None:
+    responder = Later()
+    http, _ = http_front(responder)
+    admission = Admission(Clock(), Limits(), has_room=lambda _: True)
+    http = type(http)(http.site, now=lambda: datetime.now(UTC), admission=admission)
+    factory = CMPTCPFactory(Echo(), alias="a", admission=admission, http=http)
+    wire = connect(factory)
+    send(wire, post())
+    for _ in range(2):
+        done: list[None] = []
+        factory.drain().addCallback(done.append)
+        assert not done
+    responder.answer_next()
+    assert responses(wire.value())[0].headers["Connection"] == "close"
+    hang_up(wire)
+    assert done == [None]
+
+
 def test_http_without_a_front_is_closed() -> None:
     wire = ask(post())
     assert wire.closing
