@@ -12,6 +12,7 @@ Every fault is ``PKIError(MALFORMED)``.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Container
 from functools import lru_cache
 from typing import Final, NoReturn
 
@@ -141,7 +142,7 @@ class Cursor:
             return self.data[start : self.position]
         return None
 
-    def fields(self, allowed: frozenset[int]) -> dict[int, bytes]:
+    def fields(self, allowed: Container[int]) -> dict[int, bytes]:
         """Contents of all remaining elements, by their context-specific tags.
 
         For a tail of optional fields ``[0]``, ``[1]`` and so on: each at most once, in
@@ -167,6 +168,16 @@ class Cursor:
             found[tag] = data[position:end]
             position = end
         self.position = position
+        return found
+
+    def explicit_fields(self, inner: dict[int, int]) -> dict[int, bytes]:
+        """Contents of what stands inside all remaining explicit tags, by those tags.
+
+        :param inner: for each tag that is allowed the one of the element inside.
+        """
+        found = self.fields(inner)
+        for tag, element in found.items():
+            found[tag] = single(element, inner[tag])
         return found
 
     def finish(self) -> None:
@@ -201,8 +212,13 @@ class Cursor:
 def single(data: bytes, tag: int) -> bytes:
     """Contents of ``data``, which must be exactly one element of this tag."""
     size = len(data)
-    if 2 <= size < 0x82 and data[0] == tag and data[1] == size - 2:
-        return data[2:]
+    if size > 1 and data[0] == tag:
+        length = data[1]
+        if length < 0x80:
+            if length == size - 2:
+                return data[2:]
+        elif length == 0x82 and size > 0x103 and data[2] << 8 | data[3] == size - 4:
+            return data[4:]
     cursor = Cursor(data)
     contents = cursor.take(tag)
     if cursor.position != size:
@@ -303,11 +319,11 @@ def decode_generalized_time(contents: bytes) -> datetime.datetime:
     **Source:** RFC 5280 section 4.1.2.5.2; fractions per X.680, seen from clients.
     """
     digits = contents[:14]
-    if not digits.isdigit() or len(digits) != 14 or contents[-1:] != b"Z":
+    if len(contents) < 15 or not digits.isdigit() or contents[-1] != 0x5A:
         malformed("GeneralizedTime is not YYYYMMDDHHMMSSZ")
     text = digits.decode("ascii")
     try:
-        moment = datetime.datetime.fromisoformat(f"{text[:8]}T{text[8:]}Z")
+        moment = datetime.datetime.fromisoformat(text[:8] + "T" + text[8:] + "Z")
     except ValueError:
         malformed("GeneralizedTime is not a time")
     if len(contents) == 15:

@@ -21,7 +21,7 @@ _OID_BY_LOWER_NAME: Final = {
     name.lower(): oid for oid, name in oids.NAME_BY_OID.items()
 } | {name.lower(): oid for name, oid in oids.OID_BY_OTHER_NAME.items()}
 
-type_and_value = tuple[str, str | bytes]
+TypeAndValue = tuple[str, str | bytes]
 
 
 def escape_value(text: str) -> str:
@@ -40,7 +40,7 @@ def escape_value(text: str) -> str:
     return "".join(escaped)
 
 
-def parse_text(text: str) -> list[list[type_and_value]]:
+def parse_text(text: str) -> list[list[TypeAndValue]]:
     """Take RFC 4514 text apart, in the order of the text.
 
     :returns: RDNs of (dotted OID, value); a value is text, or octets (DER of the
@@ -79,7 +79,7 @@ def _split(text: str, separators: str) -> list[str]:
     return parts
 
 
-def _parse_pair(pair: str) -> type_and_value:
+def _parse_pair(pair: str) -> TypeAndValue:
     name, equals, value = pair.partition("=")
     if not equals:
         der.malformed("a part of a name has no '='")

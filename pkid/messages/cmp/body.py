@@ -309,7 +309,7 @@ class GenMsgContent:
     @classmethod
     def decode(cls, element: bytes) -> GenMsgContent:
         """Read ``GenMsgContent`` or ``GenRepContent``, whole."""
-        return cls(decode_info_values(element))
+        return cls(decode_info_values(der.single(element, der.SEQUENCE)))
 
     def encode(self) -> bytes:
         """The SEQUENCE OF ``InfoTypeAndValue``."""
@@ -441,8 +441,8 @@ class RawContent:
 
     @classmethod
     def decode(cls, element: bytes) -> RawContent:
-        """Keep the element."""
-        return cls(element)
+        """Keep the element, which must be one."""
+        return cls(der.one_element(element))
 
     def encode(self) -> bytes:
         """The element as it is."""

@@ -31,7 +31,17 @@ _SENDER_NONCE: Final = 0xA5
 _RECIP_NONCE: Final = 0xA6
 _FREE_TEXT: Final = 0xA7
 _GENERAL_INFO: Final = 0xA8
-_FIELDS: Final = frozenset(range(_MESSAGE_TIME, _GENERAL_INFO + 1))
+_FIELDS: Final = {
+    _MESSAGE_TIME: der.GENERALIZED_TIME,
+    _PROTECTION_ALG: der.SEQUENCE,
+    _SENDER_KID: der.OCTET_STRING,
+    _RECIP_KID: der.OCTET_STRING,
+    _TRANSACTION_ID: der.OCTET_STRING,
+    _SENDER_NONCE: der.OCTET_STRING,
+    _RECIP_NONCE: der.OCTET_STRING,
+    _FREE_TEXT: der.SEQUENCE,
+    _GENERAL_INFO: der.SEQUENCE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +102,18 @@ class PKIHeader:
         pvno = der.decode_integer(cursor.take(der.INTEGER))
         sender = GeneralName.read(cursor)
         recipient = GeneralName.read(cursor)
-        fields = cursor.fields(_FIELDS).get
+        fields = cursor.explicit_fields(_FIELDS).get
         return cls(
             pvno=pvno,
             sender=sender,
             recipient=recipient,
             message_time=_decode_time(fields(_MESSAGE_TIME)),
             protection_alg=_decode_algorithm(fields(_PROTECTION_ALG)),
-            sender_kid=_octets(fields(_SENDER_KID)),
-            recip_kid=_octets(fields(_RECIP_KID)),
-            transaction_id=_octets(fields(_TRANSACTION_ID)),
-            sender_nonce=_octets(fields(_SENDER_NONCE)),
-            recip_nonce=_octets(fields(_RECIP_NONCE)),
+            sender_kid=fields(_SENDER_KID),
+            recip_kid=fields(_RECIP_KID),
+            transaction_id=fields(_TRANSACTION_ID),
+            sender_nonce=fields(_SENDER_NONCE),
+            recip_nonce=fields(_RECIP_NONCE),
             free_text=_decode_free_text(fields(_FREE_TEXT)),
             general_info=_decode_general_info(fields(_GENERAL_INFO)),
         )
@@ -138,12 +148,13 @@ class PKIHeader:
         return None
 
 
-def decode_info_values(element: bytes) -> tuple[InfoTypeAndValue, ...]:
-    """Read a SEQUENCE OF ``InfoTypeAndValue``, whole: 0 to `MAX_INFO_VALUES`.
+def decode_info_values(contents: bytes) -> tuple[InfoTypeAndValue, ...]:
+    """Read the contents octets of a SEQUENCE OF ``InfoTypeAndValue``.
 
+    :returns: 0 to `MAX_INFO_VALUES` of them.
     :raises PKIError: ``MALFORMED``.
     """
-    cursor = der.Cursor(der.single(element, der.SEQUENCE))
+    cursor = der.Cursor(contents)
     found: list[InfoTypeAndValue] = []
     while cursor:
         if len(found) == MAX_INFO_VALUES:
@@ -157,32 +168,21 @@ def encode_info_values(values: tuple[InfoTypeAndValue, ...]) -> bytes:
     return der.sequence(*(value.encode() for value in values))
 
 
-def _octets(wrapped: bytes | None) -> bytes | None:
-    return None if wrapped is None else der.single(wrapped, der.OCTET_STRING)
+def _decode_time(contents: bytes | None) -> datetime.datetime | None:
+    return None if contents is None else der.decode_generalized_time(contents)
 
 
-def _decode_time(wrapped: bytes | None) -> datetime.datetime | None:
-    if wrapped is None:
-        return None
-    return der.decode_generalized_time(der.single(wrapped, der.GENERALIZED_TIME))
+def _decode_algorithm(contents: bytes | None) -> AlgorithmIdentifier | None:
+    return None if contents is None else AlgorithmIdentifier.decode(contents)
 
 
-def _decode_algorithm(wrapped: bytes | None) -> AlgorithmIdentifier | None:
-    if wrapped is None:
-        return None
-    return AlgorithmIdentifier.decode(der.single(wrapped, der.SEQUENCE))
+def _decode_free_text(contents: bytes | None) -> tuple[str, ...]:
+    return () if contents is None else decode_free_text(contents)
 
 
-def _decode_free_text(wrapped: bytes | None) -> tuple[str, ...]:
-    if wrapped is None:
+def _decode_general_info(contents: bytes | None) -> tuple[InfoTypeAndValue, ...]:
+    if contents is None:
         return ()
-    return decode_free_text(der.single(wrapped, der.SEQUENCE))
-
-
-def _decode_general_info(wrapped: bytes | None) -> tuple[InfoTypeAndValue, ...]:
-    if wrapped is None:
-        return ()
-    found = decode_info_values(wrapped)
-    if not found:
+    if not contents:
         der.malformed("generalInfo without an InfoTypeAndValue")
-    return found
+    return decode_info_values(contents)

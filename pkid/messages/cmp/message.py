@@ -35,7 +35,7 @@ class PKIMessage:
 
     :ivar der: the whole message.
     :ivar body_type: None when the tag is no body of CMP.
-    :ivar body: the element inside the body's tag, whole; see `decode_body`.
+    :ivar body: what stands inside the body's tag, not looked at; see `decode_body`.
     :ivar protected_part: header and body as they arrived, inside a SEQUENCE: the
         input of MAC or signature.
     :ivar protection: octets of the protection; None when unprotected.
@@ -69,7 +69,6 @@ class PKIMessage:
         protection = cursor.optional(_PROTECTION)
         extra_certs = optional_certificates(cursor, _EXTRA_CERTS)
         cursor.finish()
-        der.one_element(body)
         bits = None
         if protection is not None:
             bits = der.decode_bits(der.single(protection, der.BIT_STRING))
