@@ -31,7 +31,7 @@ class Peer:
 class Exchange:
     """One request, stripped of its transport.
 
-    :ivar transport: "http", "tcp-rfc2510" or "tcp-draft".
+    :ivar transport: "http", "tcp-rfc2510", "tcp-draft" or "tcp-der" (no record).
     :ivar alias: label of the configured entrance, from the URL or the port.
     :ivar operation: operation label from the URL, "" when there is none.
     :ivar method: HTTP method; "" on TCP.
