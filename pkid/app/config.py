@@ -109,7 +109,10 @@ def _parse(text: str, faults: Faults) -> Document:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         message, _, place = str(error).rpartition(" (at ")
-        faults.add(place.rstrip(")") or "text", message or str(error))
+        # Without a line at the very end, where something is missing.
+        end = f"line {text.count(chr(10)) + 1}"
+        where = place.rstrip(")").replace("end of document", end)
+        faults.add(where, message)
         return {}
 
 
@@ -190,18 +193,16 @@ def _each(reading: Reading, path: str, record: Callable[..., T]) -> dict[str, T]
 
 
 def _cmp_aliases(reading: Reading, faults: Faults) -> dict[str, CMPAlias]:
+    """Entrances: what every protocol has, and what CMP adds to it."""
     aliases: dict[str, CMPAlias] = {}
     for name, values in reading.each("cmp.alias.*").items():
+        entrance = {key: value for key, value in values.items() if key in _ALIAS_FIELDS}
+        own = {key: value for key, value in values.items() if key not in _ALIAS_FIELDS}
+        alias = _make(Alias, {**entrance, "name": name, "protocol": "cmp"})
+        # With the defaults where its own values clash: the rest is checked as well.
+        aliases[name] = CMPAlias(alias=alias)
         try:
-            aliases[name] = _cmp_alias(name, values)
+            aliases[name] = _make(CMPAlias, {**own, "alias": alias})
         except PKIError as error:
             faults.add(f"cmp.alias.{name}", error.detail)
     return aliases
-
-
-def _cmp_alias(name: str, values: Values) -> CMPAlias:
-    """One entrance: what every protocol has, and what CMP adds to it."""
-    entrance = {key: value for key, value in values.items() if key in _ALIAS_FIELDS}
-    own = {key: value for key, value in values.items() if key not in _ALIAS_FIELDS}
-    alias = _make(Alias, {**entrance, "name": name, "protocol": "cmp"})
-    return _make(CMPAlias, {**own, "alias": alias})

@@ -17,10 +17,10 @@ _SECONDS: Final = {
     "m": 60,
     "s": 1,
 }
-_PART: Final = re.compile(r"(\d{1,9})([ywdhms])", re.ASCII)
+_PART: Final = re.compile(r"(\d{1,10})([ywdhms])", re.ASCII)
 _WHOLE: Final = re.compile(
-    r"(?:\d{1,9}y)?(?:\d{1,9}w)?(?:\d{1,9}d)?"
-    r"(?:\d{1,9}h)?(?:\d{1,9}m)?(?:\d{1,9}s)?",
+    r"(?:\d{1,10}y)?(?:\d{1,10}w)?(?:\d{1,10}d)?"
+    r"(?:\d{1,10}h)?(?:\d{1,10}m)?(?:\d{1,10}s)?",
     re.ASCII,
 )
 LONGEST: Final = timedelta(days=365 * 100)

@@ -15,7 +15,6 @@ from pkid.app.kinds import Refused, suggestion
 
 SCHEMES: Final = ("tcp", "tcp6", "unix", "systemd")
 _ESCAPED: Final = re.compile(r"\\(.)")
-_PIECES: Final = re.compile(r"((?:\\.|[^:\\])*)(?::|$)")
 _KEYS: Final = {
     "tcp": {"port", "interface", "backlog"},
     "tcp6": {"port", "interface", "backlog"},
@@ -95,9 +94,19 @@ def _escape(text: str) -> str:
 
 
 def _split(text: str) -> list[str]:
-    pieces = [match.group(1) for match in _PIECES.finditer(text)]
-    # The pattern matches once more, empty, at the very end.
-    return pieces[:-1] if len(pieces) > 1 and not text.endswith(":") else pieces
+    """Pieces between colons that are not escaped."""
+    pieces = [""]
+    position = 0
+    while position < len(text):
+        if text[position] == ":":
+            pieces.append("")
+        elif text[position] == "\\":
+            pieces[-1] += text[position : position + 2]
+            position += 1
+        else:
+            pieces[-1] += text[position]
+        position += 1
+    return pieces
 
 
 def _arguments(scheme: str, pieces: list[str]) -> dict[str, str]:

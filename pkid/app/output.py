@@ -32,9 +32,25 @@ def write_fields(view: Mapping[str, object], *, indent: str = "") -> None:
             write_fields(value, indent=f"{indent}    ")
         elif isinstance(value, list) and isinstance(value[0], Mapping):
             sys.stdout.write(f"{indent}{key}\n")
-            write_table(value, indent=f"{indent}    ")
+            _write_records(value, f"{indent}    ")
         else:
             sys.stdout.write(f"{indent}{key:{width}}  {cell(value)}\n")
+
+
+def _write_records(records: list[Mapping[str, object]], indent: str) -> None:
+    if not any(_is_deep(value) for record in records for value in record.values()):
+        write_table(records, indent=indent)
+        return
+    for number, record in enumerate(records):
+        if number:
+            sys.stdout.write(f"{indent}--\n")
+        write_fields(record, indent=indent)
+
+
+def _is_deep(value: object) -> bool:
+    if isinstance(value, list):
+        return any(isinstance(one, Mapping) for one in value)
+    return isinstance(value, Mapping)
 
 
 def write_table(

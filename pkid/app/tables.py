@@ -84,9 +84,17 @@ LOG = Table(
         Key(
             "file",
             PATH,
-            "File to write to; empty is standard output. It is opened again when it"
-            " was renamed or removed, so any log rotation works.",
+            "File to write to; empty is where twistd logs: standard output in the"
+            " foreground. It is opened again when it was renamed or removed, so any log"
+            " rotation works.",
             reloadable=False,
+        ),
+        Key(
+            "format",
+            choice("auto", "json", "text"),
+            "`auto` is text on a terminal and JSON elsewhere.",
+            reloadable=False,
+            field="form",
         ),
         Key("level", choice("debug", "info", "warn", "error"), "Least level."),
     ),
@@ -94,8 +102,7 @@ LOG = Table(
 LIMITS = Table(
     path="limits",
     doc="What one client may take: octets, connections, time. All deadlines are"
-    " absolute: no octet that arrives starts one again. Of a TLS handshake, HTTP"
-    " headers and a request the sum is never waited for.",
+    " absolute: no octet that arrives starts one again.",
     records=(Limits,),
     keys=(
         Key(
