@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,11 +36,15 @@ class Threads(Protocol):
 
 
 class SystemClock:
-    """The one source of wall time."""
+    """The one source of time."""
 
     def now(self) -> datetime:
-        """Aware UTC datetime."""
+        """Wall time, aware and in UTC."""
         return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds that only ever rise."""
+        return time.monotonic()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from pkid.engine import audit, confirmation, credentials, crl, revocation
 from pkid.engine.administration import Administration
 from pkid.engine.aliases import Alias, Policies
 from pkid.engine.authorities import Authorities, MessageIdentity
+from pkid.engine.clockguard import ClockGuard
 from pkid.engine.confirmation import Confirmation
 from pkid.engine.creation import (
     Creation,
@@ -87,6 +88,7 @@ class CertificateAuthority:
 
     :ivar administration: what operators do; its methods are coroutines, run them with
         `run`.
+    :ivar clock_guard: whether the clock jumped (`ClockGuard.jump`).
     """
 
     log = Logger()
@@ -101,6 +103,7 @@ class CertificateAuthority:
         self._authorities = Authorities(suppliers.store, suppliers.keys)
         self._identification = Identification(suppliers.store)
         self._refusals = RefusalLimiter(suppliers.clock)
+        self.clock_guard = ClockGuard(suppliers.clock)
         self._dirty: set[str] = set()
         self._crl_due: dict[str, datetime] = {}
         self._enrollment = Enrollment(
@@ -108,6 +111,7 @@ class CertificateAuthority:
             authorities=self._authorities,
             policies=policies,
             clock=suppliers.clock,
+            clock_guard=self.clock_guard,
             random=suppliers.random,
         )
         self._creation = Creation(
@@ -136,10 +140,26 @@ class CertificateAuthority:
         """Load the authorities; their CRLs are made anew at the first refresh."""
 
         async def work() -> None:
+            self.clock_guard.start(await self._last_known_time())
             await self._authorities.load()
             self._dirty.update(self._authorities.names())
 
         return self.run(work())
+
+    async def _last_known_time(self) -> datetime | None:
+        """When the last thing was recorded (FLT-12)."""
+        sequence, _ = await self._store.audit_head()
+        async for record in self._store.audit_records(after=sequence - 1):
+            return record.event.at
+        return None
+
+    def confirm_clock(self, actor: str, context: RequestContext) -> Deferred[None]:
+        """An operator says that the clock is right: issue again."""
+        self.clock_guard.confirm()
+        event = audit.of_action(
+            self._clock.now(), "clock-confirmed", actor, context, audit.Facts()
+        )
+        return self._store.commit(event)
 
     # --- enrolment ---------------------------------------------------------------
 

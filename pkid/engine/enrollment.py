@@ -19,6 +19,7 @@ from pkid.engine import approval, audit, endentities, lint, transactions
 from pkid.engine.aliases import Alias, ApprovalRule, Policies
 from pkid.engine.authorities import Authorities, Authority, is_loopback_url
 from pkid.engine.authorization import Authorization, Grant, check_subject_pattern
+from pkid.engine.clockguard import ClockGuard
 from pkid.engine.issuance import Issuance
 from pkid.engine.model import (
     ApprovalRequest,
@@ -83,8 +84,10 @@ class Enrollment:
         authorities: Authorities,
         policies: Callable[[], Policies],
         clock: Clock,
+        clock_guard: ClockGuard,
         random: Callable[[int], bytes],
     ) -> None:
+        self._clock_guard = clock_guard
         self._store = store
         self._authorities = authorities
         self._authorization = Authorization(store, random)
@@ -116,6 +119,7 @@ class Enrollment:
             resumed = await self._resume(request)
             if resumed is not None:
                 return resumed
+            self._clock_guard.check()
             now = self._clock.now()
             policies = self._policies()
             entrance = alias or policies.alias(request.context.protocol, request.alias)
@@ -153,6 +157,7 @@ class Enrollment:
         :raises PKIError: ``CONFLICT`` when policy would now make another certificate
             than what was approved, or the refusal of today's policy.
         """
+        self._clock_guard.check()
         request = approval.decode_enrollment(waiting.enrollment)
         row = await self._store.find_transaction(request.transaction)
         if row is None or row.status is not TransactionStatus.PENDING:

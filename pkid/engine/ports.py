@@ -477,10 +477,14 @@ class Publisher(Protocol):
 
 
 class Clock(Protocol):
-    """The only source of wall time."""
+    """The only source of time."""
 
     def now(self) -> datetime:
-        """Aware UTC datetime."""
+        """Wall time, aware and in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that only ever rise, from an arbitrary start."""
         ...
 
 

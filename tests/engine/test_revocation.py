@@ -128,7 +128,7 @@ def test_an_unknown_certificate_is_badCertId(world: World) -> None:
 def test_crl_numbers_rise_and_times_do_not_go_back(world: World) -> None:
     lists = []
     for step in (0, 0, 3600, -7200, 0):
-        world.clock.advance(timedelta(seconds=step))
+        world.clock.jump(timedelta(seconds=step))
         result_of(world.engine.issue_crl("issuing", "uid:0", CMP))
         record = result_of(world.store.latest_crl("issuing"))
         assert record is not None

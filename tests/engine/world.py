@@ -57,11 +57,21 @@ class TurnedClock:
 
     def __init__(self) -> None:
         self.moment = START
+        self.seconds = 1000.0
 
     def now(self) -> datetime:
         return self.moment
 
+    def monotonic(self) -> float:
+        return self.seconds
+
     def advance(self, period: timedelta) -> None:
+        """Let time pass."""
+        self.moment += period
+        self.seconds += period.total_seconds()
+
+    def jump(self, period: timedelta) -> None:
+        """Set the wall clock; no time passes."""
         self.moment += period
 
 
