@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pkid.asn1 import der, oids
+from pkid.asn1.names import GeneralName
 from pkid.errors import ErrorCode, PKIError
 from pkid.messages.cmp.header import CMP2000, CMP2021, PKIHeader
 
@@ -54,6 +55,14 @@ def check_version(pvno: int) -> None:
             ErrorCode.UNSUPPORTED_VERSION,
             f"pvno {pvno} is not supported: {CMP2000} and {CMP2021} are",
         )
+
+
+def check_sender(sender: GeneralName) -> None:
+    """Refuse a sender that is a broken name: it will be our recipient.
+
+    :raises PKIError: ``MALFORMED``.
+    """
+    _ = sender.directory_name
 
 
 def transaction_id_of(header: PKIHeader, request_hash: bytes) -> bytes:

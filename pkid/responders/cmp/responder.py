@@ -43,6 +43,7 @@ from pkid.responders.cmp.headers import (
     MAX_NONCE_OCTETS,
     MAX_TRANSACTION_ID_OCTETS,
     answer_version,
+    check_sender,
     check_sender_nonce,
     check_time,
     check_version,
@@ -112,7 +113,7 @@ class Incoming:
         header = self.message.header
         return Addressing(
             pvno=answer_version(header.pvno),
-            recipient=header.sender,
+            recipient=_well_formed(header.sender),
             transaction_id=_bounded(header.transaction_id, MAX_TRANSACTION_ID_OCTETS),
             recip_nonce=_bounded(header.sender_nonce, MAX_NONCE_OCTETS),
         )
@@ -257,15 +258,19 @@ class CMPResponder:
 
     async def _answer_incoming(self, incoming: Incoming) -> Answered:
         """The answer to a readable message: what it asks for, or a refusal."""
-        alias, addressing = incoming.alias, incoming.addressing
+        alias = incoming.alias
         proven = await self._caught(self._prove(incoming), alias)
-        if isinstance(proven, PKIError):
-            return await self._answers.refuse(alias, addressing, SIGNED, proven)
         if isinstance(proven, Answered):
             return proven
+        if isinstance(proven, PKIError):
+            return await self._answers.refuse(
+                alias, incoming.addressing, SIGNED, proven
+            )
         answered = await self._caught(self._answer_proven(incoming, proven), alias)
         if isinstance(answered, PKIError):
-            addressing = replace(addressing, transaction_id=incoming.transaction_id)
+            addressing = replace(
+                incoming.addressing, transaction_id=incoming.transaction_id
+            )
             return await self._answers.refuse(
                 alias, addressing, proven.protection, answered
             )
@@ -287,7 +292,9 @@ class CMPResponder:
         :raises PKIError: when nobody did that we know, or may.
         """
         peer = incoming.exchange.peer
-        check_version(incoming.message.header.pvno)
+        header = incoming.message.header
+        check_version(header.pvno)
+        check_sender(header.sender)
         self._throttle.check(peer)
         try:
             proven = await self._protection.verify(
@@ -392,6 +399,15 @@ def _context(exchange: Exchange) -> RequestContext:
         peer=peer.address,
         beyond_loopback=peer.beyond_loopback,
     )
+
+
+def _well_formed(sender: GeneralName) -> GeneralName:
+    """The sender, fit to be our recipient; nobody when it is a broken name."""
+    try:
+        check_sender(sender)
+    except PKIError:
+        return _NOBODY
+    return sender
 
 
 def _bounded(octets: bytes | None, limit: int) -> bytes | None:
