@@ -6,7 +6,7 @@ Arguments are checked here; what they mean, the engine decides.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -53,6 +53,7 @@ class Desk:
     """The operator's desk: engine, and the configuration of the moment.
 
     :param warnings: sentences that ``status`` shows.
+    :param renew: makes the daemon's own certificates anew where they must be.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Desk:
         configuration: Callable[[], Configuration],
         policies: Callable[[], Policies],
         warnings: Callable[[], list[str]],
+        renew: Callable[[], Awaitable[int]],
     ) -> None:
         self._house = house
         self._engine = house.engine
@@ -69,11 +71,13 @@ class Desk:
         self._configuration = configuration
         self._policies = policies
         self._warnings = warnings
+        self._renew = renew
 
     def actions(self) -> Actions:
         """The table."""
         return {
             ("GET", "status"): self.status,
+            ("POST", "clock/confirm"): self.confirm_clock,
             ("POST", "secrets"): self.add_secret,
             ("DELETE", "secrets"): self.remove_secret,
             ("POST", "entities"): self.add_entity,
@@ -107,6 +111,12 @@ class Desk:
             "audit": {"sequence": sequence, "digest": digest.hex()},
             "warnings": self._warnings(),
         }
+
+    async def confirm_clock(self, call: Call) -> View:
+        """The clock is right, says the operator: issue again."""
+        await self._engine.confirm_clock(call.actor, call.context)
+        await self._renew()
+        return {"clock": views.moment(self._house.clock.now())}
 
     # --- secrets ------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from pkid.errors import PKIError
 
 COMMANDS: Final[tuple[Command, ...]] = (*SETUP, *CHECKS, *ACCESS, *CERTIFICATES)
 NOUNS: Final = {
+    "clock": "the clock of this host",
     "ca": "certification authorities",
     "secret": "shared secrets of devices",
     "entity": "end entities: devices and people",

@@ -65,6 +65,11 @@ def status(tool: Tool, _given: Namespace) -> int:
     return DONE
 
 
+def confirm_clock(tool: Tool, _given: Namespace) -> int:
+    """Say that the clock is right."""
+    return tool.show(tool.daemon.call("POST", "clock/confirm", body={}))
+
+
 def backup(tool: Tool, given: Namespace) -> int:
     """Copy store, keys and configuration; the daemon goes on."""
     target: Path = given.directory.absolute()
@@ -110,6 +115,12 @@ COMMANDS: Final = (
         ),
     ),
     Command(verb="status", help="how the daemon is", run=status),
+    Command(
+        noun="clock",
+        verb="confirm",
+        help="say that the clock is right after it jumped; issuing goes on",
+        run=confirm_clock,
+    ),
     Command(
         verb="backup",
         help="copy store, keys and configuration while the daemon runs",

@@ -104,7 +104,7 @@ class Running:
         engine = self._house.engine
         if not self._first_run.is_done:
             await make_authorities(self._house, configuration.keys.authority_key)
-        await self._renew()
+        await self._begin_identities()
         if not self._first_run.is_done:
             await self._first_run.prepare(
                 self._house, authority=self._authority(), alias=""
@@ -117,6 +117,19 @@ class Running:
         self._start_loops()
 
     # --- own certificates ---------------------------------------------------------
+
+    async def _begin_identities(self) -> None:
+        try:
+            await self._renew()
+        except PKIError as error:
+            if self._house.engine.clock_guard.jump is None:
+                raise
+            # A person has to look at the clock, and reaches us through the socket.
+            self._log.critical(
+                "nothing is issued, own certificates neither: {detail} ({hint})",
+                detail=error.detail,
+                hint=error.hint or "",
+            )
 
     async def adopt(self) -> None:
         """Carry out what a new configuration asks of our own certificates."""
@@ -197,6 +210,7 @@ class Running:
     def _parts(self) -> dict[str, bool]:
         return {
             "authority": self._authority() in self._house.engine.authority_names(),
+            "clock": self._house.engine.clock_guard.jump is None,
             "periodic work": not any(loop.failing for loop in self._loops),
         }
 
@@ -206,6 +220,7 @@ class Running:
             configuration=self._situation.configuration,
             policies=self._situation.policies,
             warnings=self._warnings,
+            renew=self._renew,
         )
         return ControlResponder(self._house.store, desk.actions())
 
@@ -220,6 +235,12 @@ class Running:
             )
         if os.geteuid() == 0:
             found.append("the daemon runs as root")
+        jump = self._house.engine.clock_guard.jump
+        if jump is not None:
+            found.append(
+                f"the clock jumped by {jump}: nothing is issued until"
+                " pkid clock confirm"
+            )
         found += [f"{loop.name} does not work" for loop in self._loops if loop.failing]
         return found
 

@@ -122,8 +122,8 @@ class PKIDService(Service):
 
     def _refuse(self, reason: str) -> None:
         self._log.critical("pkid does not start: {reason}", reason=reason)
-        message = f"pkid: {reason}"
-        raise SystemExit(message)
+        tell(f"pkid: {reason}\n", error=True)
+        raise SystemExit(STATUS_FAULT)
 
     def startService(self) -> None:  # noqa: N802 - Twisted's name
         """Open everything else; ports answer when that is done."""

@@ -42,12 +42,13 @@ def serve(listeners: Listeners, settings: Mapping[str, Listener], rooms: Rooms) 
     """Put the responders behind their listeners."""
     for name, listener in settings.items():
         connections = _connections(listener, rooms)
-        if listener.tls and rooms.tls is not None:
+        if not listener.tls:
+            listeners.serve(name, connections, connections)
+        elif rooms.tls is not None:
             clock = rooms.admission.clock
             around = TLSListenerFactory(rooms.tls, connections, clock)
             listeners.serve(name, around, connections)
-        else:
-            listeners.serve(name, connections, connections)
+        # Without a TLS certificate the port stays shut; it never speaks in the clear.
 
 
 def _connections(listener: Listener, rooms: Rooms) -> ConnectionFactory:
