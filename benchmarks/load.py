@@ -98,7 +98,7 @@ class _Lane:
     def connect(self, epoll: select.epoll, lanes: dict[int, _Lane]) -> None:
         made = socket.socket()
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made.setblocking(False)
+        made.settimeout(0)
         if made.connect_ex(self.address) not in {0, errno.EINPROGRESS}:
             raise LoadError(f"cannot connect to {self.address}")
         self.socket = made

@@ -194,6 +194,7 @@ class Daemon:
         """
         done = subprocess.run(
             [str(BIN / "pkid"), *arguments, "--state", str(self.state)],
+            check=False,
             capture_output=True,
             text=True,
             timeout=120,
