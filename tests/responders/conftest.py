@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.responders.desk import Desk, desk_in
+from tests.responders.desk import Desk, desk_in, make_template
 
 MEMORY = Path("/dev/shm")
 
 
-@pytest.fixture
-def desk() -> Iterator[Desk]:
+@pytest.fixture(scope="session")
+def room() -> Iterator[Path]:
     # Hundreds of stores are made: in memory where the system has room for it, since
     # what these tests prove does not depend on the disk.
-    room = MEMORY if MEMORY.is_dir() else None
-    with (
-        tempfile.TemporaryDirectory(dir=room) as directory,
-        desk_in(Path(directory) / "state") as desk,
-    ):
-        yield desk
+    where = MEMORY if MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(dir=where) as directory:
+        make_template(Path(directory) / "template")
+        yield Path(directory)
+
+
+@pytest.fixture
+def desk(room: Path) -> Iterator[Desk]:
+    directory = room / "state"
+    shutil.copytree(room / "template", directory)
+    try:
+        with desk_in(directory) as desk:
+            yield desk
+    finally:
+        shutil.rmtree(directory)

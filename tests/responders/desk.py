@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from pkid.engine.aliases import Alias, ApprovalRule, Authentication, VendorTrust
+from pkid.engine.aliases import Authentication, VendorTrust
 from pkid.engine.credentials import NewSecret
 from pkid.engine.model import (
     CertificateRecord,
@@ -203,16 +203,23 @@ class Desk:
         result_of(self.world.engine.administration.add_entity(entity, OPERATOR, CMP))
 
 
-@contextmanager
-def desk_in(directory: Path) -> Iterator[Desk]:
+def make_template(directory: Path) -> None:
+    """The state of a first start with one shared secret, to be copied."""
     world = World(directory)
     try:
         world.first_start()
-        desk = Desk(world)
-        desk.secret()
+        Desk(world).secret()
+    finally:
+        world.close()
+
+
+@contextmanager
+def desk_in(directory: Path) -> Iterator[Desk]:
+    """A responder on a copy of the template."""
+    world = World(directory)
+    desk = Desk(world)
+    try:
+        result_of(world.engine.prepare_message_identity("issuing", CMP))
         yield desk
     finally:
         desk.world.close()
-
-
-__all__ = ["Alias", "ApprovalRule", "Desk", "desk_in"]

@@ -313,3 +313,22 @@ def test_the_MAC_algorithm_stays_the_same_through_a_transaction(desk: Desk) -> N
         assert answer.fail_info is FailInfo.BAD_MESSAGE_CHECK
         same = desk.ask(conf(opened, ByMAC(parameters=first)))
         assert same.body_type is BodyType.PKICONF
+
+
+@pytest.mark.requirement("SEC-04")
+def test_a_hundred_open_transactions_outlive_forged_messages(desk: Desk) -> None:
+    forger = ByMAC(secret=b"guess")
+    opened = [desk.enroll() for _ in range(100)]
+    for answer in opened:
+        for body_type, body in (
+            (BodyType.ERROR, ErrorMsgContent(REJECTED)),
+            (BodyType.CERT_CONF, CertConfirmContent(())),
+        ):
+            desk.reply(follow(answer, body_type, body, forger).octets)
+            naked = follow(answer, body_type, body, forger, protected=False)
+            desk.reply(naked.octets)
+    waiting = CertificateStatus.AWAITING_CONFIRMATION
+    assert {status_of(desk, answer) for answer in opened} == {waiting}
+    desk.world.clock.advance(timedelta(minutes=2))
+    for answer in opened:
+        assert desk.ask(conf(answer, ByMAC())).body_type is BodyType.PKICONF

@@ -373,3 +373,63 @@ def test_a_request_without_key_says_what_is_not_supported(desk: Desk) -> None:
     answer = desk.enroll(spki=None, popo=None)
     assert answer.fail_info is FailInfo.BAD_CERT_TEMPLATE
     assert "central key generation" in answer.status.strings[0]
+
+
+def test_oldCertID_of_no_certificate_is_badCertId(desk: Desk) -> None:
+    holder = desk.holder()
+    ours = GeneralName.directory(Name(holder.parsed.issuer.public_bytes()))
+    strangers = GeneralName.directory(Name.from_text("CN=another"))
+    for issuer, serial in (
+        (ours, 4711),
+        (strangers, holder.parsed.serial_number),
+        (GeneralName.dns("ca.example"), holder.parsed.serial_number),
+    ):
+        value = CertId(issuer, serial).encode()
+        control = AttributeTypeAndValue(oids.ID_REG_CTRL_OLD_CERT_ID, value)
+        answer = desk.enroll(
+            holder, body_type=BodyType.KUR, subject="CN=device-1", controls=(control,)
+        )
+        assert answer.fail_info is FailInfo.BAD_CERT_ID
+
+
+@pytest.mark.requirement("CMP-21")
+@pytest.mark.parametrize(
+    ("oid", "value"),
+    [
+        (oids.ID_IT_CONFIRM_WAIT_TIME, None),
+        (oids.ID_IT_CONFIRM_WAIT_TIME, der.utf8_string("soon")),
+        (oids.ID_IT_CERT_PROFILE, None),
+        (oids.ID_IT_CERT_PROFILE, der.sequence()),
+        (oids.ID_IT_CERT_PROFILE, der.utf8_string("device")),
+    ],
+)
+def test_known_general_information_of_the_wrong_form_is_badDataFormat(
+    desk: Desk, oid: str, value: bytes | None
+) -> None:
+    body = cert_requests(signed_request(new_key()))
+    info = (InfoTypeAndValue(oid, value),)
+    answer = desk.ask(message(BodyType.IR, body, ByMAC(), general_info=info))
+    assert answer.fail_info is FailInfo.BAD_DATA_FORMAT
+
+
+@pytest.mark.requirement("CMP-21", "CMP-74")
+def test_implicitConfirm_without_NULL_is_badRequest_in_an_error(desk: Desk) -> None:
+    body = cert_requests(signed_request(new_key()))
+    for value in (None, der.boolean(value=True)):
+        info = (InfoTypeAndValue(oids.ID_IT_IMPLICIT_CONFIRM, value),)
+        answer = desk.ask(message(BodyType.IR, body, ByMAC(), general_info=info))
+        assert answer.body_type is BodyType.ERROR
+        assert answer.fail_info is FailInfo.BAD_REQUEST
+
+
+def test_a_profile_name_beyond_all_measure_is_badRequest(desk: Desk) -> None:
+    body = cert_requests(signed_request(new_key()))
+    value = der.sequence(der.utf8_string("x" * 65))
+    info = (InfoTypeAndValue(oids.ID_IT_CERT_PROFILE, value),)
+    answer = desk.ask(message(BodyType.IR, body, ByMAC(), general_info=info))
+    assert answer.fail_info is FailInfo.BAD_REQUEST
+
+
+def test_a_broken_name_in_the_template_is_badCertTemplate(desk: Desk) -> None:
+    broken = der.sequence(der.NULL)
+    assert desk.enroll(issuer=broken).fail_info is FailInfo.BAD_CERT_TEMPLATE

@@ -8,7 +8,8 @@ import pytest
 
 from pkid.asn1 import oids
 from pkid.engine.aliases import ApprovalRule
-from pkid.engine.model import CertificateStatus
+from pkid.engine.model import CertificateStatus, CredentialKind
+from pkid.errors import ErrorCode, PKIError
 from pkid.messages.cmp.body import (
     BodyType,
     ErrorMsgContent,
@@ -28,7 +29,7 @@ from pkid.messages.cmp.status import FailInfo, PKIStatus, PKIStatusInfo
 from pkid.responders.base import Reply
 from pkid.responders.cmp.certification import certificate_hash
 from pkid.responders.cmp.polling import PollingReply
-from tests.engine.world import result_of
+from tests.engine.world import CMP, result_of
 from tests.responders.desk import Desk
 from tests.responders.peers import (
     Answer,
@@ -326,3 +327,49 @@ def test_approvals_expire_and_the_client_is_told(desk: Desk) -> None:
     result_of(desk.world.engine.expire_requests())
     final = poll(desk, waiting, ByMAC())
     assert final.fail_info is FailInfo.NOT_AUTHORIZED
+
+
+@pytest.mark.requirement("CMP-166")
+def test_of_two_polls_with_one_reference_one_is_answered(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.settings["tcp_polling"] = True
+    first = tcp_ask(desk, opening())
+    assert isinstance(first, PollingReply)
+    desk.approve()
+
+    async def overtaken(*_: object) -> None:
+        raise PKIError(ErrorCode.CONFLICT, "the state changed meanwhile")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.world.engine, "remember", overtaken)
+        assert tcp_poll(desk, first.reference).body == b""
+    assert Answer.read(tcp_poll(desk, first.reference).body).certificate
+
+
+def test_a_delivered_answer_is_given_again_to_a_later_poll(desk: Desk) -> None:
+    desk.settings["tcp_polling"] = True
+    octets = opening()
+    first, second = tcp_ask(desk, octets), tcp_ask(desk, octets)
+    assert isinstance(first, PollingReply)
+    assert isinstance(second, PollingReply)
+    assert first.reference != second.reference
+    desk.approve()
+    final = tcp_poll(desk, first.reference).body
+    assert tcp_poll(desk, second.reference).body == final
+
+
+def test_an_answer_by_tcp_polling_is_signed_once_the_secret_is_gone(
+    desk: Desk,
+) -> None:
+    desk.settings["tcp_polling"] = True
+    first = tcp_ask(desk, opening())
+    assert isinstance(first, PollingReply)
+    desk.approve()
+    removed = desk.world.engine.administration.remove_secret(
+        CredentialKind.CMP_SECRET, "ref", "uid:0", CMP
+    )
+    result_of(removed)
+    final = Answer.read(tcp_poll(desk, first.reference).body)
+    final.check_signature()
+    assert final.certificate

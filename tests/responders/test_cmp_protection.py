@@ -24,7 +24,7 @@ from pkid.crypto.mac import (
 )
 from pkid.crypto.signatures import sign
 from pkid.engine.model import RequesterKind
-from pkid.errors import PKIError
+from pkid.errors import ErrorCode, PKIError
 from pkid.messages.cmp.body import BodyType
 from pkid.messages.cmp.status import FailInfo
 from pkid.messages.crmf import (
@@ -147,8 +147,7 @@ def test_a_count_out_of_bounds_is_refused_without_computing(
     assert desk.workers.runs == 0
 
 
-@pytest.mark.requirement("CMP-37", "SEC-05")
-def test_an_unknown_reference_costs_what_a_wrong_secret_costs(desk: Desk) -> None:
+def test_an_unknown_reference_computes_what_a_wrong_secret_does(desk: Desk) -> None:
     def cost(by: ByMAC) -> float:
         octets = ir(by).octets
         started = time.process_time()
@@ -465,3 +464,14 @@ def test_a_vendor_certificate_is_trusted_where_its_root_is(desk: Desk) -> None:
     answer = desk.ask(ir(by))
     assert answer.is_signed
     assert answer.certificate
+
+
+def test_a_failure_that_cannot_be_written_down_is_refused_all_the_same(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(_: object) -> None:
+        raise PKIError(ErrorCode.UNAVAILABLE, "the disk is full")
+
+    monkeypatch.setattr(desk.world.engine, "report_failure", full)
+    for by in (ByMAC(secret=b"guess"), ByMAC(reference=b"nobody")):
+        assert desk.ask(ir(by)).fail_info is FailInfo.BAD_MESSAGE_CHECK

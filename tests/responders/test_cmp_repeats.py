@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from pkid.engine.model import TransactionKey
-from pkid.messages.cmp.body import BodyType
+from pkid.messages.cmp.body import BodyType, CertConfirmContent
 from pkid.messages.cmp.status import FailInfo
 from pkid.responders.cmp.certification import certificate_hash
 from tests.engine.world import result_of
@@ -144,6 +144,30 @@ def test_nothing_that_was_accepted_issues_again_when_replayed(desk: Desk) -> Non
     desk.restart()
     desk.world.clock.advance(timedelta(minutes=3))
     assert [desk.reply(sent.octets).body for sent in accepted] == answers
+    assert desk.count() == before
+
+
+@pytest.mark.requirement("CMP-193", "SEC-02")
+@pytest.mark.parametrize("ending", ["rejected", "unconfirmed", "refused"])
+def test_an_ir_again_gets_its_answer_though_the_transaction_ended_badly(
+    desk: Desk, ending: str
+) -> None:
+    if ending == "refused":
+        desk.needs_approval()
+    sent = ir()
+    answer = desk.ask(sent)
+    if ending == "rejected":
+        body = CertConfirmContent(())
+        desk.ask(follow(answer, BodyType.CERT_CONF, body, ByMAC()))
+    elif ending == "unconfirmed":
+        desk.world.clock.advance(timedelta(minutes=6))
+        result_of(desk.world.engine.expire_unconfirmed())
+    else:
+        desk.reject("no")
+    before = desk.count()
+    assert desk.reply(sent.octets).body == answer.octets
+    desk.restart()
+    assert desk.reply(sent.octets).body == answer.octets
     assert desk.count() == before
 
 

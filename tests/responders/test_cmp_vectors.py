@@ -12,7 +12,7 @@ from pkid.asn1.names import Name
 from pkid.messages.cmp.body import BodyType
 from pkid.messages.cmp.message import PKIMessage
 from pkid.messages.cmp.status import FailInfo
-from tests.responders.desk import Desk, desk_in
+from tests.responders.desk import Desk
 from tests.responders.peers import Answer
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "cmp"
@@ -100,29 +100,27 @@ NAMES = sorted(path.stem for path in VECTORS.glob("*-req*.der"))
 
 
 @pytest.mark.requirement("SEC-91", "CMP-02")
-def test_mutated_messages_get_an_answer_and_no_certificate(tmp_path: Path) -> None:
-    with desk_in(tmp_path / "state") as desk:
+def test_mutated_messages_get_an_answer_and_no_certificate(desk: Desk) -> None:
+    @settings(max_examples=150)
+    @given(
+        st.sampled_from(NAMES),
+        st.lists(
+            st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)),
+            min_size=1,
+            max_size=3,
+        ),
+    )
+    def mutated(name: str, changes: list[tuple[float, int]]) -> None:
+        octets = bytearray(vector(name))
+        original = bytes(octets)
+        for place, flip in changes:
+            octets[int(place * len(octets))] ^= flip
+        if bytes(octets) == original:
+            return
+        reply = desk.reply(bytes(octets))
+        assert reply.status in {200, 400}
+        if reply.body:
+            assert Answer.read(reply.body).message.protection is not None
 
-        @settings(max_examples=150)
-        @given(
-            st.sampled_from(NAMES),
-            st.lists(
-                st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)),
-                min_size=1,
-                max_size=3,
-            ),
-        )
-        def mutated(name: str, changes: list[tuple[float, int]]) -> None:
-            octets = bytearray(vector(name))
-            original = bytes(octets)
-            for place, flip in changes:
-                octets[int(place * len(octets))] ^= flip
-            if bytes(octets) == original:
-                return
-            reply = desk.reply(bytes(octets))
-            assert reply.status in {200, 400}
-            if reply.body:
-                assert Answer.read(reply.body).message.protection is not None
-
-        mutated()
-        assert desk.count() == 0
+    mutated()
+    assert desk.count() == 0

@@ -68,8 +68,11 @@ def concluded(
     state: TransactionState, outcome: Outcome, request_hash: bytes, sealed: Sealed
 ) -> TransactionState:
     """The state once the opening request was answered."""
+    cert_hash = certificate_hash(outcome.der) if isinstance(outcome, Issued) else b""
     return replace(
-        with_outcome(state, outcome),
+        state,
+        delivered=bool(cert_hash),
+        cert_hash=cert_hash,
         our_nonce=sealed.nonce,
         answers=(KeptAnswer(request_hash, sealed.octets),),
     )

@@ -203,7 +203,10 @@ class Enrollment:
             made.append((outcome, sealed.octets))
             return concluded(state, outcome, request.request_hash, sealed).encode()
 
-        outcome = await self._engine.enroll(enrollment, encode_state)
+        try:
+            outcome = await self._engine.enroll(enrollment, encode_state)
+        except PKIError as error:
+            return await self._ended(request, error)
         if made and _is_same(made[-1][0], outcome):
             octets, repeated = made[-1][1], False
         else:
@@ -223,15 +226,31 @@ class Enrollment:
         draft = certification(request.alias, state, outcome)
         return await self._answers.answer(request, draft)
 
+    async def _ended(self, request: Request, error: PKIError) -> Answered:
+        """What these octets got before their transaction ended badly, or the error.
+
+        The client may have rejected its certificate, or not confirmed it in time:
+        asked again, the engine has nothing to give, but the answer was given.
+        """
+        if error.code is not ErrorCode.REJECTED:
+            raise error
+        octets = await self._find_stored(request)
+        if not octets:
+            raise error
+        return Answered(octets=octets, repeated=True)
+
     async def _stored(self, request: Request) -> bytes:
         """The answer that was stored for these very octets."""
+        octets = await self._find_stored(request)
+        if octets is None:
+            raise PKIError(ErrorCode.INTERNAL, "the stored answer is missing")
+        return octets
+
+    async def _find_stored(self, request: Request) -> bytes | None:
         record = await self._engine.find_transaction(request.key)
-        if record is not None:
-            state = TransactionState.decode(record.state)
-            octets = state.repeated(request.request_hash)
-            if octets is not None:
-                return octets
-        raise PKIError(ErrorCode.INTERNAL, "the stored answer is missing")
+        if record is None:
+            return None
+        return TransactionState.decode(record.state).repeated(request.request_hash)
 
 
 def _check_protection_kind(request: Request) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from twisted.logger import Logger
+
 from pkid.asn1 import oids
 from pkid.asn1.names import DIRECTORY_NAME, GeneralName, Name
 from pkid.asn1.x509 import AlgorithmIdentifier
@@ -69,6 +71,8 @@ class ProtectionCheck:
 
     :param workers: takes key derivations that are too dear for the reactor thread.
     """
+
+    log = Logger()
 
     def __init__(self, engine: Engine, workers: Workers, random: RandomOctets) -> None:
         self._engine = engine
@@ -200,17 +204,22 @@ class ProtectionCheck:
         actor: str,
         shared: SharedSecret | None = None,
     ) -> None:
-        """Tell the engine of a requester that could not prove who it is."""
-        await self._engine.report_failure(
-            AuthenticationFailure(
-                error=error,
-                context=context,
-                alias=alias.alias.name,
-                actor=actor,
-                transaction_id=header.transaction_id or b"",
-                credential=None if shared is None else shared.credential,
-            )
+        """Tell the engine of a requester that could not prove who it is.
+
+        The refusal stands, and looks the same, also when it cannot be written down.
+        """
+        failure = AuthenticationFailure(
+            error=error,
+            context=context,
+            alias=alias.alias.name,
+            actor=actor,
+            transaction_id=header.transaction_id or b"",
+            credential=None if shared is None else shared.credential,
         )
+        try:
+            await self._engine.report_failure(failure)
+        except PKIError:
+            self.log.failure("cmp {alias}: a failure was not counted", alias=alias.name)
 
     # --- signatures --------------------------------------------------------------
 
