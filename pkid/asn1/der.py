@@ -102,6 +102,24 @@ class Cursor:
         self.position = end
         return data[position:end]
 
+    def integer(self) -> int:
+        """Value of the next element, which must be an INTEGER."""
+        position = self.position
+        if self.data[position : position + 2] == b"\x02\x01":
+            position += 3
+            if position <= self.stop:
+                self.position = position
+                value = self.data[position - 1]
+                return value if value < 0x80 else value - 0x100
+        return decode_integer(self.take(INTEGER))
+
+    def last(self, tag: int) -> bytes:
+        """Contents of the next element, which must have this tag and be the last."""
+        data = self.data
+        position = self.position
+        self.position = self.stop
+        return single(data[position:], tag)
+
     def raw(self, tag: int | None = None) -> bytes:
         """The next element whole (tag, length, contents), of this tag or of any."""
         data = self.data
@@ -173,11 +191,32 @@ class Cursor:
     def explicit_fields(self, inner: dict[int, int]) -> dict[int, bytes]:
         """Contents of what stands inside all remaining explicit tags, by those tags.
 
+        In ascending order, each at most once.
+
         :param inner: for each tag that is allowed the one of the element inside.
         """
-        found = self.fields(inner)
-        for tag, element in found.items():
-            found[tag] = single(element, inner[tag])
+        data = self.data
+        position = self.position
+        stop = self.stop
+        found: dict[int, bytes] = {}
+        last = 0
+        while position < stop:
+            tag = data[position]
+            if tag not in inner or tag <= last or position + 4 > stop:
+                malformed(f"unexpected element with tag 0x{tag:02x}")
+            last = tag
+            size = data[position + 1]
+            start = position + 4
+            if size == data[start - 1] + 2 < 0x80 and data[start - 2] == inner[tag]:
+                position += 2 + size
+                if position > stop:
+                    malformed("an element is longer than what encloses it")
+                found[tag] = data[start:position]
+            else:
+                self.position = position
+                found[tag] = single(self.take(tag), inner[tag])
+                position = self.position
+        self.position = position
         return found
 
     def finish(self) -> None:
@@ -228,10 +267,34 @@ def single(data: bytes, tag: int) -> bytes:
 
 def one_element(data: bytes) -> bytes:
     """``data`` itself, which must be exactly one element of any tag."""
+    size = len(data)
+    if 2 <= size < 0x82 and data[1] == size - 2 and data[0] & 0x1F != 0x1F:
+        return data
     cursor = Cursor(data)
     cursor.raw()
     cursor.finish()
     return data
+
+
+def sequences(data: bytes, limit: int) -> list[bytes]:
+    """Contents of each element of ``data``, all SEQUENCE, at most ``limit`` of them."""
+    cursor = Cursor(data)
+    found: list[bytes] = []
+    while cursor.position < cursor.stop:
+        if len(found) == limit:
+            malformed(f"more than {limit} elements in a list")
+        found.append(cursor.take(SEQUENCE))
+    return found
+
+
+def split_oid(data: bytes) -> tuple[str, bytes]:
+    """Dotted text of the OBJECT IDENTIFIER that stands first, and what follows it."""
+    if len(data) > 2 and data[0] == OID and data[1] < 0x80:
+        end = 2 + data[1]
+        if end <= len(data):
+            return decode_oid(data[2:end]), data[end:]
+    cursor = Cursor(data)
+    return decode_oid(cursor.take(OID)), data[cursor.position :]
 
 
 # --- scalar contents -> values ------------------------------------------------
@@ -313,6 +376,8 @@ def decode_named_bits(contents: bytes) -> frozenset[int]:
     )
 
 
+# All messages of one second carry the same time.
+@lru_cache(maxsize=256)
 def decode_generalized_time(contents: bytes) -> datetime.datetime:
     """Aware UTC datetime of GeneralizedTime contents; ``Z``, fractions tolerated.
 
@@ -338,6 +403,7 @@ def _decode_fraction(fraction: bytes) -> int:
     return int((digits + b"000000")[:6])
 
 
+@lru_cache(maxsize=256)
 def decode_utc_time(contents: bytes) -> datetime.datetime:
     """Aware UTC datetime of UTCTime contents (1950 to 2049).
 

@@ -276,10 +276,9 @@ class GeneralName:
         if choice is None:
             der.malformed("not a GeneralName")
         value = cursor.take(tag)
-        if choice != DIRECTORY_NAME:
-            _check(choice, value)
-        elif value != b"\x30\x00":
-            der.single(value, der.SEQUENCE)
+        if choice == DIRECTORY_NAME:
+            return _directory_name(value)
+        _check(choice, value)
         return cls(choice, value)
 
     @classmethod
@@ -370,6 +369,12 @@ class GeneralName:
             oid, value = _decode_other(self.value)
             return f"{oid}=#{value.hex()}"
         return f"#{self.value.hex()}"
+
+
+# The CA's name is in every message that it gets, a device's in each of its own.
+def _directory_name(value: bytes) -> GeneralName:
+    der.single(value, der.SEQUENCE)
+    return GeneralName(DIRECTORY_NAME, value)
 
 
 def decode_general_names(contents: bytes) -> tuple[GeneralName, ...]:

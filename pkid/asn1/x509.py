@@ -13,9 +13,11 @@ from functools import lru_cache
 from typing import Final
 
 from pkid.asn1 import der
+from pkid.asn1.constructors import constructor
 
 MAX_EXTENSIONS: Final = 64
 
+_CRITICAL: Final = {der.boolean(value=value): value for value in (False, True)}
 _CACHED_ALGORITHM_OCTETS: Final = 32
 
 
@@ -45,11 +47,8 @@ class AlgorithmIdentifier:
 
 
 def _decode_algorithm(contents: bytes) -> AlgorithmIdentifier:
-    cursor = der.Cursor(contents)
-    oid = der.decode_oid(cursor.take(der.OID))
-    parameters = cursor.raw() if cursor else None
-    cursor.finish()
-    return AlgorithmIdentifier(oid, parameters)
+    oid, parameters = der.split_oid(contents)
+    return AlgorithmIdentifier(oid, der.one_element(parameters) if parameters else None)
 
 
 _decode_short_algorithm = lru_cache(maxsize=256)(_decode_algorithm)
@@ -71,18 +70,21 @@ class Extension:
     @classmethod
     def decode(cls, contents: bytes) -> Extension:
         """Read the contents octets of one ``Extension`` SEQUENCE."""
-        cursor = der.Cursor(contents)
-        oid = der.decode_oid(cursor.take(der.OID))
-        flag = cursor.optional(der.BOOLEAN)
-        critical = flag is not None and der.decode_boolean(flag)
-        value = cursor.take(der.OCTET_STRING)
-        cursor.finish()
-        return cls(oid, critical, value)
+        oid, rest = der.split_oid(contents)
+        critical = _CRITICAL.get(rest[:3])
+        if critical is not None:
+            rest = rest[3:]
+        return _make_extension(
+            oid, critical is True, der.single(rest, der.OCTET_STRING)
+        )
 
     def encode(self) -> bytes:
         """The ``Extension`` SEQUENCE (``critical`` left out when FALSE)."""
         head = _extension_head(self.oid, self.critical)
         return der.encode(der.SEQUENCE, head + der.encode(der.OCTET_STRING, self.value))
+
+
+_make_extension = constructor(Extension)
 
 
 @lru_cache(maxsize=256)
@@ -95,14 +97,10 @@ def decode_extensions(contents: bytes) -> tuple[Extension, ...]:
 
     :raises PKIError: ``MALFORMED``, also for more than `MAX_EXTENSIONS`.
     """
-    cursor = der.Cursor(contents)
-    found: dict[str, Extension] = {}
-    while cursor:
-        extension = Extension.decode(cursor.take(der.SEQUENCE))
-        if extension.oid in found or len(found) == MAX_EXTENSIONS:
-            der.malformed("an extension stands twice, or there are too many")
-        found[extension.oid] = extension
-    return tuple(found.values())
+    found = tuple(map(Extension.decode, der.sequences(contents, MAX_EXTENSIONS)))
+    if len(found) > 1 and len({extension.oid for extension in found}) < len(found):
+        der.malformed("an extension stands twice")
+    return found
 
 
 def encode_extensions(extensions: tuple[Extension, ...]) -> bytes:

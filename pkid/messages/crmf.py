@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pkid.asn1 import der
+from pkid.asn1.constructors import constructor
 from pkid.asn1.names import GeneralName
 from pkid.asn1.x509 import (
     AlgorithmIdentifier,
@@ -52,6 +53,7 @@ _TEMPLATE_FIELDS: Final = frozenset(
 )
 _NOT_BEFORE: Final = 0xA0
 _NOT_AFTER: Final = 0xA1
+_VALIDITY_FIELDS: Final = frozenset((_NOT_BEFORE, _NOT_AFTER))
 
 _RA_VERIFIED: Final = 0x80
 _SIGNATURE: Final = 0xA1
@@ -76,11 +78,8 @@ class AttributeTypeAndValue:
     @classmethod
     def decode(cls, contents: bytes) -> AttributeTypeAndValue:
         """Read the contents octets of one ``AttributeTypeAndValue``."""
-        cursor = der.Cursor(contents)
-        oid = der.decode_oid(cursor.take(der.OID))
-        value = cursor.raw()
-        cursor.finish()
-        return cls(oid, value)
+        oid, value = der.split_oid(contents)
+        return cls(oid, der.one_element(value))
 
     def encode(self) -> bytes:
         """The ``AttributeTypeAndValue`` SEQUENCE."""
@@ -124,20 +123,19 @@ class OptionalValidity:
     @classmethod
     def decode(cls, contents: bytes) -> OptionalValidity:
         """Read the contents octets of ``OptionalValidity``."""
-        cursor = der.Cursor(contents)
-        not_before = _decode_time(cursor.optional(_NOT_BEFORE))
-        not_after = _decode_time(cursor.optional(_NOT_AFTER))
-        cursor.finish()
-        if not_before is None and not_after is None:
+        fields = der.Cursor(contents).fields(_VALIDITY_FIELDS)
+        if not fields:
             der.malformed("OptionalValidity without a time")
-        return cls(not_before, not_after)
+        return cls(
+            _decode_time(fields.get(_NOT_BEFORE)), _decode_time(fields.get(_NOT_AFTER))
+        )
 
     def encode_contents(self) -> bytes:
         """The contents octets, for the implicit tag of the template."""
         return _encode_time(0, self.not_before) + _encode_time(1, self.not_after)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class CertTemplate:
     """What the requester would like to see in the certificate, or to have revoked.
 
@@ -167,19 +165,23 @@ class CertTemplate:
         :raises PKIError: ``MALFORMED``.
         """
         fields = der.Cursor(contents).fields(_TEMPLATE_FIELDS).get
+        version = fields(_VERSION)
+        serial_number = fields(_SERIAL_NUMBER)
+        algorithm = fields(_SIGNING_ALG)
         validity = fields(_VALIDITY)
         spki = fields(_PUBLIC_KEY)
-        return cls(
-            version=_decode_optional_integer(fields(_VERSION)),
-            serial_number=_decode_optional_integer(fields(_SERIAL_NUMBER)),
-            signing_alg=_decode_optional_algorithm(fields(_SIGNING_ALG)),
-            issuer=_checked_name(fields(_ISSUER)),
-            validity=None if validity is None else OptionalValidity.decode(validity),
-            subject=_checked_name(fields(_SUBJECT)),
-            spki=None if spki is None else der.sequence(spki),
-            issuer_uid=fields(_ISSUER_UID),
-            subject_uid=fields(_SUBJECT_UID),
-            extensions=_decode_extensions(fields(_EXTENSIONS)),
+        extensions = fields(_EXTENSIONS)
+        return _make_template(
+            None if version is None else der.decode_integer(version),
+            None if serial_number is None else der.decode_integer(serial_number),
+            None if algorithm is None else AlgorithmIdentifier.decode(algorithm),
+            _checked_name(fields(_ISSUER)),
+            None if validity is None else OptionalValidity.decode(validity),
+            _checked_name(fields(_SUBJECT)),
+            None if spki is None else der.encode(der.SEQUENCE, spki),
+            fields(_ISSUER_UID),
+            fields(_SUBJECT_UID),
+            () if extensions is None else _decode_extensions(extensions),
         )
 
     def encode(self) -> bytes:
@@ -212,6 +214,9 @@ class CertTemplate:
         return parts
 
 
+_make_template = constructor(CertTemplate)
+
+
 @dataclass(frozen=True, slots=True)
 class CertRequest:
     """One request for a certificate.
@@ -233,11 +238,10 @@ class CertRequest:
         :raises PKIError: ``MALFORMED``.
         """
         cursor = der.Cursor(der.single(octets, der.SEQUENCE))
-        cert_req_id = der.decode_integer(cursor.take(der.INTEGER))
+        cert_req_id = cursor.integer()
         template = CertTemplate.decode(cursor.take(der.SEQUENCE))
         controls = _decode_attributes(cursor)
-        cursor.finish()
-        return cls(octets, cert_req_id, template, controls)
+        return _make_request(octets, cert_req_id, template, controls)
 
     @classmethod
     def build(
@@ -260,6 +264,9 @@ class CertRequest:
             if control.oid == oid:
                 return control.value
         return None
+
+
+_make_request = constructor(CertRequest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,12 +361,11 @@ class POPOSigningKey:
         cursor = der.Cursor(contents)
         signed = cursor.optional(_POPOSK_INPUT)
         algorithm = AlgorithmIdentifier.decode(cursor.take(der.SEQUENCE))
-        signature = der.decode_bits(cursor.take(der.BIT_STRING))
-        cursor.finish()
+        signature = der.decode_bits(cursor.last(der.BIT_STRING))
         poposk_input = None
         if signed is not None:
             poposk_input = POPOSigningKeyInput.decode(der.sequence(signed))
-        return cls(algorithm, signature, poposk_input)
+        return _make_signature(algorithm, signature, poposk_input)
 
     def encode(self) -> bytes:
         """The choice ``signature``."""
@@ -370,6 +376,9 @@ class POPOSigningKey:
             self.algorithm.encode(),
             der.bit_string(self.signature),
         )
+
+
+_make_signature = constructor(POPOSigningKey)
 
 
 class KeyUse(enum.IntEnum):
@@ -457,9 +466,7 @@ class CertReqMsg:
         cursor = der.Cursor(contents)
         cert_req = CertRequest.decode(cursor.raw(der.SEQUENCE))
         popo = _decode_popo(cursor) if cursor.peek() & 0x80 else None
-        reg_info = _decode_attributes(cursor)
-        cursor.finish()
-        return cls(cert_req, popo, reg_info)
+        return _make_cert_req_msg(cert_req, popo, _decode_attributes(cursor))
 
     def encode(self) -> bytes:
         """The ``CertReqMsg`` SEQUENCE."""
@@ -470,20 +477,18 @@ class CertReqMsg:
         )
 
 
+_make_cert_req_msg = constructor(CertReqMsg)
+
+
 def decode_cert_req_messages(element: bytes) -> tuple[CertReqMsg, ...]:
     """Read ``CertReqMessages``, whole: 1 to `MAX_CERT_REQ_MSGS` requests.
 
     :raises PKIError: ``MALFORMED``.
     """
-    cursor = der.Cursor(der.single(element, der.SEQUENCE))
-    found: list[CertReqMsg] = []
-    while cursor:
-        if len(found) == MAX_CERT_REQ_MSGS:
-            der.malformed(f"more than {MAX_CERT_REQ_MSGS} requests in a message")
-        found.append(CertReqMsg.decode(cursor.take(der.SEQUENCE)))
-    if not found:
+    contents = der.single(element, der.SEQUENCE)
+    if not contents:
         der.malformed("CertReqMessages without a request")
-    return tuple(found)
+    return tuple(map(CertReqMsg.decode, der.sequences(contents, MAX_CERT_REQ_MSGS)))
 
 
 def encode_cert_req_messages(messages: tuple[CertReqMsg, ...]) -> bytes:
@@ -506,19 +511,16 @@ def _decode_popo(cursor: der.Cursor) -> ProofOfPossession:
     return POPOPrivKey.decode(KeyUse.KEY_AGREEMENT, contents)
 
 
+# What is left at the end of a request: nothing, or one list.
 def _decode_attributes(cursor: der.Cursor) -> tuple[AttributeTypeAndValue, ...]:
-    contents = cursor.optional(der.SEQUENCE)
-    if contents is None:
+    if cursor.position == cursor.stop:
         return ()
-    inner = der.Cursor(contents)
-    found: list[AttributeTypeAndValue] = []
-    while inner:
-        if len(found) == MAX_CONTROLS:
-            der.malformed(f"more than {MAX_CONTROLS} controls in a request")
-        found.append(AttributeTypeAndValue.decode(inner.take(der.SEQUENCE)))
-    if not found:
+    contents = cursor.last(der.SEQUENCE)
+    if not contents:
         der.malformed("an empty list of controls or registration information")
-    return tuple(found)
+    return tuple(
+        map(AttributeTypeAndValue.decode, der.sequences(contents, MAX_CONTROLS))
+    )
 
 
 def _encode_attributes(attributes: tuple[AttributeTypeAndValue, ...]) -> bytes:
@@ -530,6 +532,8 @@ def _encode_attributes(attributes: tuple[AttributeTypeAndValue, ...]) -> bytes:
 def _decode_time(element: bytes | None) -> datetime.datetime | None:
     if element is None:
         return None
+    if len(element) == 15 and element[:2] == b"\x17\x0d":
+        return der.decode_utc_time(element[2:])
     tag = element[0] if element else 0
     return der.decode_time(tag, der.single(element, tag))
 
@@ -538,17 +542,7 @@ def _encode_time(number: int, moment: datetime.datetime | None) -> bytes:
     return b"" if moment is None else der.explicit(number, der.time(moment))
 
 
-def _decode_optional_integer(contents: bytes | None) -> int | None:
-    return None if contents is None else der.decode_integer(contents)
-
-
-def _decode_optional_algorithm(contents: bytes | None) -> AlgorithmIdentifier | None:
-    return None if contents is None else AlgorithmIdentifier.decode(contents)
-
-
-def _decode_extensions(contents: bytes | None) -> tuple[Extension, ...]:
-    if contents is None:
-        return ()
+def _decode_extensions(contents: bytes) -> tuple[Extension, ...]:
     if not contents:
         der.malformed("Extensions without an extension")
     return decode_extensions(contents)

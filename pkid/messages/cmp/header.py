@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pkid.asn1 import der
+from pkid.asn1.constructors import constructor
 from pkid.asn1.names import GeneralName
 from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.messages.cmp.status import decode_free_text, encode_free_text
@@ -58,18 +59,15 @@ class InfoTypeAndValue:
     @classmethod
     def decode(cls, contents: bytes) -> InfoTypeAndValue:
         """Read the contents octets of one ``InfoTypeAndValue``."""
-        cursor = der.Cursor(contents)
-        oid = der.decode_oid(cursor.take(der.OID))
-        value = cursor.raw() if cursor else None
-        cursor.finish()
-        return cls(oid, value)
+        oid, value = der.split_oid(contents)
+        return cls(oid, der.one_element(value) if value else None)
 
     def encode(self) -> bytes:
         """The ``InfoTypeAndValue`` SEQUENCE."""
         return der.sequence(der.oid(self.oid), self.value or b"")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PKIHeader:
     """The header of a CMP message.
 
@@ -99,23 +97,27 @@ class PKIHeader:
         :raises PKIError: ``MALFORMED``.
         """
         cursor = der.Cursor(contents)
-        pvno = der.decode_integer(cursor.take(der.INTEGER))
+        pvno = cursor.integer()
         sender = GeneralName.read(cursor)
         recipient = GeneralName.read(cursor)
         fields = cursor.explicit_fields(_FIELDS).get
-        return cls(
-            pvno=pvno,
-            sender=sender,
-            recipient=recipient,
-            message_time=_decode_time(fields(_MESSAGE_TIME)),
-            protection_alg=_decode_algorithm(fields(_PROTECTION_ALG)),
-            sender_kid=fields(_SENDER_KID),
-            recip_kid=fields(_RECIP_KID),
-            transaction_id=fields(_TRANSACTION_ID),
-            sender_nonce=fields(_SENDER_NONCE),
-            recip_nonce=fields(_RECIP_NONCE),
-            free_text=_decode_free_text(fields(_FREE_TEXT)),
-            general_info=_decode_general_info(fields(_GENERAL_INFO)),
+        time = fields(_MESSAGE_TIME)
+        algorithm = fields(_PROTECTION_ALG)
+        free_text = fields(_FREE_TEXT)
+        general_info = fields(_GENERAL_INFO)
+        return _make_header(
+            pvno,
+            sender,
+            recipient,
+            None if time is None else der.decode_generalized_time(time),
+            None if algorithm is None else AlgorithmIdentifier.decode(algorithm),
+            fields(_SENDER_KID),
+            fields(_RECIP_KID),
+            fields(_TRANSACTION_ID),
+            fields(_SENDER_NONCE),
+            fields(_RECIP_NONCE),
+            () if free_text is None else decode_free_text(free_text),
+            () if general_info is None else _decode_general_info(general_info),
         )
 
     def encode(self) -> bytes:
@@ -148,19 +150,16 @@ class PKIHeader:
         return None
 
 
+_make_header = constructor(PKIHeader)
+
+
 def decode_info_values(contents: bytes) -> tuple[InfoTypeAndValue, ...]:
     """Read the contents octets of a SEQUENCE OF ``InfoTypeAndValue``.
 
     :returns: 0 to `MAX_INFO_VALUES` of them.
     :raises PKIError: ``MALFORMED``.
     """
-    cursor = der.Cursor(contents)
-    found: list[InfoTypeAndValue] = []
-    while cursor:
-        if len(found) == MAX_INFO_VALUES:
-            der.malformed(f"more than {MAX_INFO_VALUES} InfoTypeAndValue")
-        found.append(InfoTypeAndValue.decode(cursor.take(der.SEQUENCE)))
-    return tuple(found)
+    return tuple(map(InfoTypeAndValue.decode, der.sequences(contents, MAX_INFO_VALUES)))
 
 
 def encode_info_values(values: tuple[InfoTypeAndValue, ...]) -> bytes:
@@ -168,21 +167,7 @@ def encode_info_values(values: tuple[InfoTypeAndValue, ...]) -> bytes:
     return der.sequence(*(value.encode() for value in values))
 
 
-def _decode_time(contents: bytes | None) -> datetime.datetime | None:
-    return None if contents is None else der.decode_generalized_time(contents)
-
-
-def _decode_algorithm(contents: bytes | None) -> AlgorithmIdentifier | None:
-    return None if contents is None else AlgorithmIdentifier.decode(contents)
-
-
-def _decode_free_text(contents: bytes | None) -> tuple[str, ...]:
-    return () if contents is None else decode_free_text(contents)
-
-
-def _decode_general_info(contents: bytes | None) -> tuple[InfoTypeAndValue, ...]:
-    if contents is None:
-        return ()
+def _decode_general_info(contents: bytes) -> tuple[InfoTypeAndValue, ...]:
     if not contents:
         der.malformed("generalInfo without an InfoTypeAndValue")
     return decode_info_values(contents)

@@ -68,10 +68,4 @@ def decode_list(
     :param decode: reads the contents octets of one.
     :raises PKIError: ``MALFORMED``.
     """
-    cursor = der.Cursor(der.single(element, der.SEQUENCE))
-    found: list[Item] = []
-    while cursor:
-        if len(found) == limit:
-            der.malformed(f"more than {limit} elements in a list")
-        found.append(decode(cursor.take(der.SEQUENCE)))
-    return tuple(found)
+    return tuple(map(decode, der.sequences(der.single(element, der.SEQUENCE), limit)))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pkid.asn1 import der
+from pkid.asn1.constructors import constructor
 from pkid.errors import PKIError
 from pkid.messages.cmp.body import (
     Body,
@@ -66,15 +67,20 @@ class PKIMessage:
             der.malformed("a message without a body")
         body = cursor.take(tag)
         part = der.sequence(contents[: cursor.position])
-        protection = cursor.optional(_PROTECTION)
-        extra_certs = optional_certificates(cursor, _EXTRA_CERTS)
-        cursor.finish()
-        bits = None
-        if protection is not None:
+        bits: bytes | None = None
+        if cursor.at(_PROTECTION):
+            protection = cursor.take(_PROTECTION)
             bits = der.decode_bits(der.single(protection, der.BIT_STRING))
-        return cls(
+        extra_certs: tuple[bytes, ...] = ()
+        if cursor.position < cursor.stop:
+            extra_certs = optional_certificates(cursor, _EXTRA_CERTS)
+            cursor.finish()
+        return _make_message(
             octets, header, _BODY_TYPE_BY_TAG.get(tag), body, part, bits, extra_certs
         )
+
+
+_make_message = constructor(PKIMessage)
 
 
 def decode_body(message: PKIMessage) -> Body:
