@@ -1,0 +1,1 @@
+"""Cryptographic Message Syntax: values that codecs, crypto and keys share."""
