@@ -135,7 +135,7 @@ def _plan(
     entity = (
         ""
         if subject is None
-        else endentities.entity_name(entrance.name_rule, subject, bytes(12))
+        else endentities.entity_name(entrance.name_rule, subject, b"", bytes(12))
     )
     grant = Grant(
         alias=entrance,

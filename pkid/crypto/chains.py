@@ -153,7 +153,10 @@ class _Search:
         if len(path) == self.limits.depth:
             self.causes.append(_not_trusted("the chain is too long"))
             return None
-        for issuer in self._candidates(path):
+        candidates = self._candidates(path)
+        if not candidates and path[-1].is_self_issued:
+            self.causes.append(_not_trusted("the chain ends in an unknown root"))
+        for issuer in candidates:
             try:
                 self._check_issuer(issuer, path)
             except PKIError as error:

@@ -30,7 +30,7 @@ from pkid.engine.creation import (
 )
 from pkid.engine.credentials import AuthenticationFailure, SharedSecret
 from pkid.engine.enrollment import Enrollment
-from pkid.engine.identification import Identification
+from pkid.engine.identification import Identification, UnlistedUnitError
 from pkid.engine.model import (
     AuditRecord,
     AuthorityRecord,
@@ -304,7 +304,9 @@ class CertificateAuthority:
                 "authenticate",
                 failure.actor,
                 failure.context,
-                audit.Facts(alias=failure.alias, transaction=key),
+                audit.Facts(
+                    alias=failure.alias, transaction=key, entity=_unit(failure.error)
+                ),
             )
 
         return self.run(work())
@@ -556,3 +558,8 @@ class CertificateAuthority:
         except PKIError:
             # The refusal stands; that it went unrecorded is for the log.
             self.log.failure("a refusal was not audited", Failure())
+
+
+def _unit(error: PKIError) -> str:
+    """The vendor's unit that was refused: what its operator will search for."""
+    return error.unit if isinstance(error, UnlistedUnitError) else ""

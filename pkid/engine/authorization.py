@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pkid.asn1 import oids
-from pkid.asn1.names import GeneralName, Name
+from pkid.asn1.names import EMPTY, GeneralName, Name
 from pkid.crypto.certificates import Certificate, subject_alternative_names
 from pkid.engine import endentities
 from pkid.engine.aliases import Alias, ApprovalRule, Mode, Policies
@@ -193,17 +193,18 @@ class Authorization:
     async def _entity_of_request(
         self, alias: Alias, request: EnrollmentRequest, now: datetime
     ) -> tuple[EndEntity, bool]:
-        subject = request.requested.subject
+        subject = request.requested.subject or EMPTY
         requester = request.requester
-        if subject is None or (
-            subject.is_empty and not _has_alternative_names(request)
-        ):
+        names = _alternative_names(request)
+        if subject.is_empty and not names:
             raise PKIError(
                 ErrorCode.BAD_TEMPLATE,
                 "the request names no subject",
                 hint=f"alias {alias.name} is in RA mode: names come from the request",
             )
-        name = endentities.entity_name(alias.name_rule, subject, self._random(12))
+        name = endentities.entity_name(
+            alias.name_rule, subject, names, self._random(12)
+        )
         existing = await self._store.find_entity(name)
         if existing is None:
             _check_may_name(requester, name)
@@ -328,9 +329,12 @@ def general_name(text: str) -> GeneralName:
     return make(value)
 
 
-def _has_alternative_names(request: EnrollmentRequest) -> bool:
-    wanted = oids.ID_CE_SUBJECT_ALT_NAME
-    return any(extension.oid == wanted for extension in request.requested.extensions)
+def _alternative_names(request: EnrollmentRequest) -> bytes:
+    """The requested SubjectAltName value; empty when there is none."""
+    for extension in request.requested.extensions:
+        if extension.oid == oids.ID_CE_SUBJECT_ALT_NAME:
+            return extension.value
+    return b""
 
 
 def _check_may_name(requester: Requester, name: str) -> None:

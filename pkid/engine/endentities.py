@@ -39,9 +39,13 @@ def attribute_oid(field: str) -> str:
     return found or field
 
 
-def entity_name(rule: NameRule, subject: Name, random_octets: bytes) -> str:
+def entity_name(
+    rule: NameRule, subject: Name, alternative_names: bytes, random_octets: bytes
+) -> str:
     """Name of the entity that RA mode makes for a subject.
 
+    :param alternative_names: the SubjectAltName value asked for; names the entity when
+        the subject is empty.
     :param random_octets: used by the ``RANDOM`` scheme.
     """
     match rule.scheme:
@@ -50,15 +54,17 @@ def entity_name(rule: NameRule, subject: Name, random_octets: bytes) -> str:
         case NameScheme.RANDOM:
             stem = random_octets.hex()
         case NameScheme.DN | NameScheme.USERNAME:
-            stem = _from_subject(rule, subject)
+            stem = _from_subject(rule, subject, alternative_names)
     return f"{rule.prefix}{stem}{rule.suffix}"
 
 
-def _from_subject(rule: NameRule, subject: Name) -> str:
+def _from_subject(rule: NameRule, subject: Name, alternative_names: bytes) -> str:
     for part in rule.parts:
         values = subject.values(attribute_oid(part))
         if values and len(values[0]) <= MAX_NAME:
             return values[0]
+    if subject.is_empty:
+        return "san-" + hashlib.sha256(alternative_names).hexdigest()[:32]
     return "dn-" + hashlib.sha256(subject.canonical).hexdigest()[:32]
 
 

@@ -8,6 +8,7 @@ header of a message claims plays no part.
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,6 +30,21 @@ from pkid.errors import ErrorCode, PKIError
 
 CHAIN_CACHE_PERIOD = timedelta(minutes=1)
 MAX_CACHED_CHAINS = 4096
+
+
+class UnlistedUnitError(PKIError):
+    """A unit of a trusted vendor that is not on the allow-list.
+
+    :ivar unit: its identity within the vendor, for the audit trail.
+    """
+
+    def __init__(self, vendor: str, unit: str) -> None:
+        super().__init__(
+            ErrorCode.NOT_AUTHORIZED,
+            "this unit is not on the allow-list",
+            hint=f"pkid vendor add {vendor} {shlex.quote(unit)} --name NAME",
+        )
+        self.unit = unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +150,7 @@ class Identification:
         pattern = endentities.vendor_pattern(vendor.name, unit)
         entity = await self._store.find_entity_by_vendor(pattern)
         if entity is None and alias.unknown_vendor_unit != "pend":
-            raise PKIError(
-                ErrorCode.NOT_AUTHORIZED,
-                "this unit is not on the allow-list",
-                hint=f"pkid vendor add NAME --vendor {vendor.name} --unit {unit!r}",
-            )
+            raise UnlistedUnitError(vendor.name, unit)
         return _vendor_requester(vendor, leaf, fingerprint, entity)
 
 

@@ -192,12 +192,12 @@ def _check_authority_claims(
 def _subject(grant: Grant, requested: RequestedCertificate) -> Name:
     if grant.subject is not None:
         return grant.subject
-    asked = requested.subject
-    if asked is None or not grant.profile.request_subject:
+    if not grant.profile.request_subject:
         raise refuse(
             "the request's subject may not be used",
             f"request_subject of [certificate_profile.{grant.profile.name}]",
         )
+    asked = requested.subject or EMPTY
     return subject_of(asked, grant.profile, grant.end_entity_profile)
 
 

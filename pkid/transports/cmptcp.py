@@ -29,6 +29,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
     IHandshakeListener,
     IPushProducer,
     ISSLTransport,
@@ -99,6 +100,7 @@ _BUSY = (Phase.WORKING, Phase.WRITING)
 
 
 @implementer(IHandshakeListener, IPushProducer)
+@implementer(IHalfCloseableProtocol)
 class CMPTCPProtocol(Protocol):
     """One client's connection.
 
@@ -122,10 +124,12 @@ class CMPTCPProtocol(Protocol):
         self._started = 0.0
         self._discarded = 0
         self._successor: Protocol | None = None
-        # The transport's buffer is full; we have stopped reading; no next request.
+        # The transport's buffer is full; we have stopped reading; no next request
+        # is taken; the client sends no more.
         self._full = False
         self._held = False
         self._retiring = False
+        self._ended = False
 
     # -- the connection's life --------------------------------------------------
 
@@ -154,6 +158,18 @@ class CMPTCPProtocol(Protocol):
         self._enter(Phase.CLOSED, NEVER)
         self._waiting.clear()
         self._owner.closed(self)
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more; it still gets the answers that it waits for."""
+        if self._successor is not None:
+            self.transport.loseConnection()
+        elif self._phase in _BUSY:
+            self._ended = True
+        else:
+            self._close(self._limits.linger_seconds)
+
+    def writeConnectionLost(self) -> None:
+        """Nothing to do: we closed this half ourselves."""
 
     def finish(self) -> None:
         """Answer what is in work or arriving, then close."""
@@ -291,7 +307,8 @@ class CMPTCPProtocol(Protocol):
             work.addCallback(lambda _: self._advance())
 
     def _answer(self, reply: Reply, record: Record) -> None:
-        close = record.close or self._retiring
+        last = self._ended and not self._waiting
+        close = record.close or self._retiring or last
         self._send(_encoded(reply, record, close=close), close=close)
 
     def _failed(self, failure: Failure, record: Record) -> None:

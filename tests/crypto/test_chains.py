@@ -173,10 +173,11 @@ def test_without_an_issuer_it_is_addInfoNotAvailable() -> None:
         assert code is ErrorCode.MISSING_INFORMATION
 
 
-def test_a_self_signed_stranger_is_not_trusted_or_not_complete() -> None:
+@pytest.mark.requirement("CMP-42")
+def test_a_chain_that_ends_in_a_strange_root_is_complete_but_not_trusted() -> None:
     stranger = ca("CN=Stranger", OTHER_KEY)
     code = code_of(validate_chain, stranger, [stranger], [ROOT], NOW)
-    assert code is ErrorCode.MISSING_INFORMATION
+    assert code is ErrorCode.SIGNER_NOT_TRUSTED
 
 
 def test_an_impostor_of_the_anchors_name_is_not_trusted() -> None:

@@ -348,3 +348,14 @@ def test_certificates_wait_for_confirmation_when_asked_to(world: World) -> None:
     )
     assert issued.confirm_by == START + timedelta(minutes=5)
     assert issued.certificate.status is CertificateStatus.AWAITING_CONFIRMATION
+
+
+@pytest.mark.requirement("CMP-61")
+def test_alternative_names_alone_name_an_entity_each(world: World) -> None:
+    requester = world.secret()
+    entities = set()
+    for host in ("a.example", "b.example"):
+        names = extensions.subject_alternative_name((GeneralName.dns(host),))
+        request = world.request(requester, subject=None, extensions=(names,))
+        entities.add(world.issue(request).certificate.entity)
+    assert len(entities) == 2

@@ -119,7 +119,7 @@ def test_a_unit_that_is_not_on_the_list_is_told_no_and_the_operator_why(
     allow(world, "S-1")
     error = refusal(world, vendor.unit("S-2"))
     assert error.code is ErrorCode.NOT_AUTHORIZED
-    assert error.hint == "pkid vendor add NAME --vendor acme --unit 'S-2'"
+    assert error.hint == "pkid vendor add acme S-2 --name NAME"
 
 
 @pytest.mark.requirement("ENG-22")

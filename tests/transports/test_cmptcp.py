@@ -636,3 +636,22 @@ def test_any_octets_are_answered_or_awaited(pieces: list[bytes]) -> None:
     for piece in pieces:
         send(wire, piece)
     assert not wire.aborted
+
+
+def test_who_half_closes_gets_all_answers_that_it_waits_for() -> None:
+    responder = Later()
+    wire = connect(listen(responder)[0])
+    send(wire, encode_request(DRAFT, MESSAGE) + encode_request(DRAFT, MESSAGE))
+    wire.protocol.readConnectionLost()
+    assert not wire.closing
+    responder.answer_next()
+    assert not wire.closing
+    responder.answer_next()
+    assert len(records(wire.value())) == 2
+    assert wire.disconnecting
+
+
+def test_who_half_closes_without_a_request_is_closed() -> None:
+    wire = connect(listen()[0])
+    wire.protocol.readConnectionLost()
+    assert wire.closing

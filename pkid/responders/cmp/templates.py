@@ -35,6 +35,7 @@ from pkid.messages.crmf import (
     RAVerified,
 )
 from pkid.messages.pkcs10 import CertificationRequest
+from pkid.responders.cmp.protection import read_certificate
 from pkid.responders.cmp.requests import Request
 
 X509_V3: Final = 2
@@ -68,7 +69,7 @@ def wanted_by_crmf(message: CertReqMsg, request: Request, issuer: Name) -> Wante
     """
     cert_req = message.cert_req
     template = cert_req.cert_template
-    _check_template(template, issuer)
+    _check_template(template, (issuer, *_signers_issuer(request)))
     for control in cert_req.controls:
         name = _REFUSED_CONTROLS.get(control.oid)
         if name is not None:
@@ -113,11 +114,23 @@ def wanted_by_pkcs10(csr: CertificationRequest) -> Wanted:
     )
 
 
-def _check_template(template: CertTemplate, issuer: Name) -> None:
+def _signers_issuer(request: Request) -> tuple[Name, ...]:
+    """Issuer of the certificate that protects the request.
+
+    OpenSSL's client puts it into the template when it is told of no other, so a device
+    with a vendor's certificate asks for one of its vendor; that is no wish to refuse.
+    """
+    octets = request.proven.requester.certificate_der
+    return () if octets is None else (read_certificate(octets).issuer,)
+
+
+def _check_template(template: CertTemplate, issuers: tuple[Name, ...]) -> None:
     if template.version is not None and template.version != X509_V3:
         raise PKIError(ErrorCode.BAD_TEMPLATE, "version in certTemplate must be v3 (2)")
     asked = _name(template.issuer)
-    if asked is not None and not asked.is_empty and not asked.matches(issuer):
+    if asked is None or asked.is_empty:
+        return
+    if not any(map(asked.matches, issuers)):
         raise PKIError(
             ErrorCode.BAD_TEMPLATE,
             "issuer in certTemplate is not the authority that issues here",
