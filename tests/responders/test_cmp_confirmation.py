@@ -141,7 +141,6 @@ def test_a_contradictory_status_in_certConf_is_badRequest(
     assert status_of(desk, opened) is CertificateStatus.AWAITING_CONFIRMATION
 
 
-@pytest.mark.requirement("CMP-06", "CMP-175")
 def test_hashAlg_in_certConf_needs_pvno_3(desk: Desk) -> None:
     sha512 = hash_algorithm("sha512")
 

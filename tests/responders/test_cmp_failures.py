@@ -552,7 +552,7 @@ def test_protection_is_checked_before_the_body_is_looked_at(desk: Desk) -> None:
     assert desk.ask(response).fail_info is FailInfo.BAD_MESSAGE_CHECK
 
 
-@pytest.mark.requirement("CMP-24", "SEC-05")
+@pytest.mark.requirement("CMP-24")
 def test_the_same_text_is_given_for_every_secret_that_does_not_fit(desk: Desk) -> None:
     desk.secret("once", uses=1)
     once = ByMAC(reference=b"once")

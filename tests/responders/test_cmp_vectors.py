@@ -99,7 +99,7 @@ def test_the_recipient_is_not_compared(desk: Desk) -> None:
 NAMES = sorted(path.stem for path in VECTORS.glob("*-req*.der"))
 
 
-@pytest.mark.requirement("SEC-91", "CMP-02")
+@pytest.mark.requirement("CMP-02")
 def test_mutated_messages_get_an_answer_and_no_certificate(desk: Desk) -> None:
     @settings(max_examples=150)
     @given(

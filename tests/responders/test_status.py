@@ -107,7 +107,7 @@ def test_another_crl_has_another_tag(desk: Desk) -> None:
     assert header(after, "ETag") != before
 
 
-@pytest.mark.requirement("ENG-31", "SEC-78")
+@pytest.mark.requirement("ENG-31")
 def test_an_overdue_crl_is_503_and_an_alarm(desk: Desk) -> None:
     desk.world.clock.advance(timedelta(days=3))
     reply = get(desk.world, "crl", "issuing")

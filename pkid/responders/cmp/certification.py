@@ -16,11 +16,11 @@ from pkid.engine.model import Issued, Outcome, Pending, RequesterKind
 from pkid.errors import PKIError
 from pkid.messages.cmp.body import (
     BodyType,
-    CertifiedKeyPair,
     CertRepMessage,
     CertResponse,
 )
 from pkid.messages.cmp.header import InfoTypeAndValue
+from pkid.messages.cmp.keypairs import CertifiedKeyPair
 from pkid.messages.cmp.status import PKIStatus, PKIStatusInfo
 from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.cmp.answers import Draft, Sealed, without_root
