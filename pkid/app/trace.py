@@ -29,13 +29,13 @@ from pkid.messages.cmp.body import (
     CertReqMessages,
     ErrorMsgContent,
     GenMsgContent,
-    NestedMessageContent,
     PollRepContent,
     PollReqContent,
 )
 from pkid.messages.cmp.framing import Fault, Foreign, Record, RecordReader
 from pkid.messages.cmp.header import PKIHeader
 from pkid.messages.cmp.message import PKIMessage, decode_body
+from pkid.messages.cmp.nested import NestedMessageContent
 from pkid.messages.cmp.revocation import RevRepContent, RevReqContent
 from pkid.messages.cmp.status import PKIStatusInfo
 from pkid.messages.crmf import CertReqMsg, CertTemplate

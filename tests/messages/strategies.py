@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from pkid.asn1 import der, oids
 from pkid.asn1.names import GeneralName, Name
 from pkid.asn1.x509 import AlgorithmIdentifier, Extension
-from pkid.messages import crmf
+from pkid.messages import controls, crmf
 from pkid.messages.cmp import body
 from pkid.messages.cmp.header import InfoTypeAndValue, PKIHeader
+from pkid.messages.cmp.keypairs import CertifiedKeyPair
 from pkid.messages.cmp.revocation import RevDetails, RevRepContent, RevReqContent
 from pkid.messages.cmp.status import FailInfo, PKIStatus, PKIStatusInfo
+from pkid.messages.encryptedkeys import EncryptedKey, EncryptedValue, EnvelopedKey
 from pkid.messages.pkcs10 import Attribute, CertificationRequest, encode_request_info
 
 BodyType = body.BodyType
@@ -178,10 +180,60 @@ CERTIFICATION_REQUESTS = st.builds(
     ALGORITHMS,
     OCTETS,
 )
-ENCRYPTED_VALUES = OCTETS.map(lambda octets: der.sequence(der.bit_string(octets)))
-PUBLICATION_INFOS = st.sampled_from((0, 1)).map(
-    lambda action: der.sequence(der.integer(action))
+ENCRYPTED_VALUES = st.builds(
+    EncryptedValue,
+    enc_value=OCTETS,
+    intended_alg=st.none() | ALGORITHMS,
+    symm_alg=st.none() | ALGORITHMS,
+    enc_symm_key=st.none() | OCTETS,
+    key_alg=st.none() | ALGORITHMS,
+    value_hint=st.none() | OCTETS,
 )
+
+
+def _enveloped_data(kid: bytes, algorithm: AlgorithmIdentifier, key: bytes) -> bytes:
+    recipient = der.sequence(
+        der.integer(2),
+        der.implicit(0, der.octet_string(kid)),
+        algorithm.encode(),
+        der.octet_string(key),
+    )
+    content = der.sequence(
+        der.oid(oids.ID_DATA),
+        algorithm.encode(),
+        der.implicit(0, der.octet_string(key)),
+    )
+    return der.sequence(der.integer(2), der.set_of(recipient), content)
+
+
+ENVELOPED_DATA = st.builds(_enveloped_data, OCTETS, ALGORITHMS, OCTETS)
+ENCRYPTED_KEYS = ENCRYPTED_VALUES | ENVELOPED_DATA.map(EnvelopedKey)
+PUBLICATION_INFOS = st.just(
+    controls.PKIPublicationInfo(controls.PublicationAction.DONT_PUBLISH)
+) | st.builds(
+    controls.PKIPublicationInfo,
+    st.just(controls.PublicationAction.PLEASE_PUBLISH),
+    st.lists(
+        st.just(controls.SinglePubInfo(controls.PublicationMethod.DONT_CARE))
+        | st.builds(
+            controls.SinglePubInfo,
+            st.sampled_from(list(controls.PublicationMethod)[1:]),
+            st.none() | GENERAL_NAMES,
+        ),
+        max_size=2,
+    ).map(tuple),
+)
+
+
+def key_pairs(
+    certificates: st.SearchStrategy[bytes],
+    keys: st.SearchStrategy[EncryptedKey] = ENCRYPTED_KEYS,
+    infos: st.SearchStrategy[controls.PKIPublicationInfo] = PUBLICATION_INFOS,
+) -> st.SearchStrategy[CertifiedKeyPair]:
+    """Certificates, plain or encrypted, with what may stand beside them."""
+    return st.builds(
+        CertifiedKeyPair, certificates, st.none(), st.none() | keys, st.none() | infos
+    ) | st.builds(CertifiedKeyPair, st.none(), keys, st.none() | keys)
 
 
 def contents(
@@ -189,17 +241,13 @@ def contents(
     popos: st.SearchStrategy[crmf.ProofOfPossession | None] = POPOS,
     cert_ids: st.SearchStrategy[tuple[crmf.CertId, ...]] = CERT_ID_LISTS,
     templates: st.SearchStrategy[crmf.CertTemplate] = TEMPLATES,
+    pairs: st.SearchStrategy[CertifiedKeyPair] | None = None,
 ) -> dict[BodyType, st.SearchStrategy[body.Body]]:
-    """Contents of every body type that is taken apart, made of what is given."""
+    """Contents of the body types of every day, made of what is given."""
     cert_requests = st.builds(crmf.CertRequest.build, INTEGERS, templates, CONTROLS)
     lists = st.lists(certificates, max_size=2).map(tuple)
-    pairs = st.builds(
-        body.CertifiedKeyPair,
-        certificates,
-        st.none(),
-        st.none() | ENCRYPTED_VALUES,
-        st.none() | PUBLICATION_INFOS,
-    ) | st.builds(body.CertifiedKeyPair, st.none(), ENCRYPTED_VALUES)
+    if pairs is None:
+        pairs = key_pairs(certificates)
     requests = (
         st.lists(
             st.builds(crmf.CertReqMsg, cert_requests, popos, CONTROLS),
@@ -233,6 +281,7 @@ def contents(
         BodyType.P10CR: CERTIFICATION_REQUESTS,
         BodyType.KUR: requests,
         BodyType.KUP: replies,
+        BodyType.KRR: requests,
         BodyType.RR: st.builds(RevReqContent, st.lists(details, max_size=2).map(tuple)),
         BodyType.RP: st.builds(
             RevRepContent,

@@ -1,8 +1,6 @@
 """The bodies of CMP messages.
 
-Pure. A body is read by one closed table from its type to its class. Types that are
-carried but not taken apart here (challenges, key recovery, announcements) are
-`RawContent`.
+Pure. A body is read by one closed table from its type to its class.
 
 **Source:** RFC 9810 section 5.3, appendix F.
 """
@@ -17,17 +15,26 @@ from typing import Final
 from pkid.asn1 import der
 from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.errors import ErrorCode, PKIError
+from pkid.messages.cmp.announcements import (
+    CAKeyUpdContent,
+    CertAnnContent,
+    CRLAnnContent,
+    RevAnnContent,
+)
+from pkid.messages.cmp.challenge import POPODecKeyChallContent, POPODecKeyRespContent
 from pkid.messages.cmp.header import (
     InfoTypeAndValue,
     decode_info_values,
     encode_info_values,
 )
+from pkid.messages.cmp.keypairs import CertifiedKeyPair
 from pkid.messages.cmp.lists import (
     decode_list,
-    decode_sequences,
     encode_elements,
     optional_certificates,
 )
+from pkid.messages.cmp.nested import NestedMessageContent
+from pkid.messages.cmp.recovery import KeyRecRepContent
 from pkid.messages.cmp.revocation import RevRepContent, RevReqContent
 from pkid.messages.cmp.status import (
     PKIStatusInfo,
@@ -46,13 +53,8 @@ from pkid.messages.pkcs10 import CertificationRequest
 MAX_RESPONSES: Final = MAX_CERT_REQ_MSGS
 MAX_CERT_STATUSES: Final = 64
 MAX_POLL_ENTRIES: Final = 64
-MAX_NESTED_MESSAGES: Final = 64
 
 _CA_PUBS: Final = 0xA1
-_CERTIFICATE: Final = 0xA0
-_ENCRYPTED_CERT: Final = 0xA1
-_PRIVATE_KEY: Final = 0xA0
-_PUBLICATION_INFO: Final = 0xA1
 _HASH_ALG: Final = 0xA0
 
 
@@ -90,7 +92,7 @@ class BodyType(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class CertReqMessages:
-    """ir, cr, kur, ccr: requests for certificates."""
+    """ir, cr, kur, krr, ccr: requests for certificates."""
 
     messages: tuple[CertReqMsg, ...]
 
@@ -102,57 +104,6 @@ class CertReqMessages:
     def encode(self) -> bytes:
         """The ``CertReqMessages`` SEQUENCE."""
         return encode_cert_req_messages(self.messages)
-
-
-@dataclass(frozen=True, slots=True)
-class CertifiedKeyPair:
-    """What was issued; exactly one of the first two is there.
-
-    :ivar certificate: the certificate, whole.
-    :ivar encrypted_cert: ``EncryptedKey``, whole, holding the certificate.
-    :ivar private_key: ``EncryptedKey``, whole.
-    :ivar publication_info: ``PKIPublicationInfo``, whole.
-    """
-
-    certificate: bytes | None = None
-    encrypted_cert: bytes | None = None
-    private_key: bytes | None = None
-    publication_info: bytes | None = None
-
-    @classmethod
-    def decode(cls, contents: bytes) -> CertifiedKeyPair:
-        """Read the contents octets of ``CertifiedKeyPair``."""
-        cursor = der.Cursor(contents)
-        choice = cursor.peek()
-        if choice not in {_CERTIFICATE, _ENCRYPTED_CERT}:
-            der.malformed("unknown choice in CertOrEncCert")
-        chosen = cursor.take(choice)
-        private_key = cursor.optional(_PRIVATE_KEY)
-        publication_info = cursor.optional(_PUBLICATION_INFO)
-        cursor.finish()
-        if choice == _CERTIFICATE:
-            der.single(chosen, der.SEQUENCE)
-            certificate, encrypted_cert = chosen, None
-        else:
-            certificate, encrypted_cert = None, der.one_element(chosen)
-        return cls(
-            certificate,
-            encrypted_cert,
-            None if private_key is None else der.one_element(private_key),
-            None if publication_info is None else der.one_element(publication_info),
-        )
-
-    def encode(self) -> bytes:
-        """The ``CertifiedKeyPair`` SEQUENCE."""
-        if self.certificate is not None:
-            chosen = der.explicit(0, self.certificate)
-        else:
-            chosen = der.explicit(1, self.encrypted_cert or b"")
-        return der.sequence(
-            chosen,
-            _optional_explicit(0, self.private_key),
-            _optional_explicit(1, self.publication_info),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,45 +361,6 @@ class PollRepContent:
         return der.sequence(*(entry.encode() for entry in self.entries))
 
 
-@dataclass(frozen=True, slots=True)
-class NestedMessageContent:
-    """nested: whole messages inside a message.
-
-    :ivar messages: each ``PKIMessage``, whole, not taken apart.
-    """
-
-    messages: tuple[bytes, ...]
-
-    @classmethod
-    def decode(cls, element: bytes) -> NestedMessageContent:
-        """Read ``NestedMessageContent``, whole."""
-        contents = der.single(element, der.SEQUENCE)
-        return cls(decode_sequences(contents, MAX_NESTED_MESSAGES))
-
-    def encode(self) -> bytes:
-        """The SEQUENCE OF ``PKIMessage``."""
-        return der.sequence(*self.messages)
-
-
-@dataclass(frozen=True, slots=True)
-class RawContent:
-    """A body that is carried but not taken apart.
-
-    :ivar contents: the element inside the body's tag, whole.
-    """
-
-    contents: bytes
-
-    @classmethod
-    def decode(cls, element: bytes) -> RawContent:
-        """Keep the element, which must be one."""
-        return cls(der.one_element(element))
-
-    def encode(self) -> bytes:
-        """The element as it is."""
-        return self.contents
-
-
 Body = (
     CertReqMessages
     | CertRepMessage
@@ -462,7 +374,13 @@ Body = (
     | PollReqContent
     | PollRepContent
     | NestedMessageContent
-    | RawContent
+    | POPODecKeyChallContent
+    | POPODecKeyRespContent
+    | KeyRecRepContent
+    | CAKeyUpdContent
+    | CertAnnContent
+    | RevAnnContent
+    | CRLAnnContent
 )
 
 DECODERS: Final[dict[BodyType, Callable[[bytes], Body]]] = {
@@ -471,20 +389,20 @@ DECODERS: Final[dict[BodyType, Callable[[bytes], Body]]] = {
     BodyType.CR: CertReqMessages.decode,
     BodyType.CP: CertRepMessage.decode,
     BodyType.P10CR: CertificationRequest.decode,
-    BodyType.POPDECC: RawContent.decode,
-    BodyType.POPDECR: RawContent.decode,
+    BodyType.POPDECC: POPODecKeyChallContent.decode,
+    BodyType.POPDECR: POPODecKeyRespContent.decode,
     BodyType.KUR: CertReqMessages.decode,
     BodyType.KUP: CertRepMessage.decode,
-    BodyType.KRR: RawContent.decode,
-    BodyType.KRP: RawContent.decode,
+    BodyType.KRR: CertReqMessages.decode,
+    BodyType.KRP: KeyRecRepContent.decode,
     BodyType.RR: RevReqContent.decode,
     BodyType.RP: RevRepContent.decode,
     BodyType.CCR: CertReqMessages.decode,
     BodyType.CCP: CertRepMessage.decode,
-    BodyType.CKUANN: RawContent.decode,
-    BodyType.CANN: RawContent.decode,
-    BodyType.RANN: RawContent.decode,
-    BodyType.CRLANN: RawContent.decode,
+    BodyType.CKUANN: CAKeyUpdContent.decode,
+    BodyType.CANN: CertAnnContent.decode,
+    BodyType.RANN: RevAnnContent.decode,
+    BodyType.CRLANN: CRLAnnContent.decode,
     BodyType.PKICONF: PKIConfirmContent.decode,
     BodyType.NESTED: NestedMessageContent.decode,
     BodyType.GENM: GenMsgContent.decode,
@@ -517,7 +435,3 @@ def encode_body(body_type: BodyType, content: Body) -> bytes:
 
 def _decode_poll_req_entry(contents: bytes) -> int:
     return der.decode_integer(der.single(contents, der.INTEGER))
-
-
-def _optional_explicit(number: int, element: bytes | None) -> bytes:
-    return b"" if element is None else der.explicit(number, element)

@@ -19,6 +19,8 @@ from pkid.messages.cmp import body
 from pkid.messages.cmp.body import BodyType, encode_body
 from pkid.messages.cmp.header import PKIHeader
 from pkid.messages.cmp.message import PKIMessage, decode_body, encode_message
+from pkid.messages.controls import PKIPublicationInfo, PublicationAction
+from pkid.messages.encryptedkeys import EncryptedValue
 from tests.messages import strategies as make
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "cmp"
@@ -28,13 +30,19 @@ CERTIFICATES = st.sampled_from(
 )
 # Where pyasn1-modules' rfc4210 and rfc2511 cannot follow: general names inside CRMF
 # are OCTET STRINGs there, and an empty name in a template is lost.
-# tests/messages/test_crmf.py holds the former against rfc4211.
+# tests/messages/test_crmf.py holds the former against rfc4211; test_bodies.py holds the
+# rare bodies and what version 3 brought against rfc9810.
 CONTENTS = make.contents(
     CERTIFICATES,
     popos=st.sampled_from((None, crmf.RAVerified()))
     | st.builds(crmf.POPOSigningKey, make.ALGORITHMS, make.OCTETS),
     cert_ids=st.just(()),
     templates=make.templates(make.NAMES.filter(lambda name: not name.is_empty)),
+    pairs=make.key_pairs(
+        CERTIFICATES,
+        st.builds(EncryptedValue, enc_value=make.OCTETS),
+        st.just(PKIPublicationInfo(PublicationAction.PLEASE_PUBLISH)),
+    ),
 )
 EMPTY_DN = GeneralName.directory(EMPTY)
 # pyasn1 is slow; that is what it is here for, and not a reason to look at less.
