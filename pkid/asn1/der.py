@@ -12,6 +12,7 @@ Every fault is ``PKIError(MALFORMED)``.
 from __future__ import annotations
 
 import datetime
+import struct
 from collections.abc import Container
 from functools import lru_cache
 from typing import Final, NoReturn
@@ -454,23 +455,26 @@ def decode_utf8(contents: bytes) -> str:
 # --- values -> elements -------------------------------------------------------
 
 
+_short_head: Final = struct.Struct("BB").pack
+_long_head: Final = struct.Struct(">BBH").pack
+_explicit_head: Final = struct.Struct("BBBB").pack
+
+
 def encode(tag: int, *parts: bytes) -> bytes:
     """One element: tag, minimal length and the joined contents."""
     contents = parts[0] if len(parts) == 1 else b"".join(parts)
     size = len(contents)
     if size < 0x80:
-        return bytes((tag, size)) + contents
-    if size < 0x100:
-        return bytes((tag, 0x81, size)) + contents
-    if size < 0x10000:
-        return bytes((tag, 0x82, size >> 8, size & 0xFF)) + contents
+        return _short_head(tag, size) + contents
+    if 0x100 <= size < 0x10000:
+        return _long_head(tag, 0x82, size) + contents
     octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
     return bytes((tag, 0x80 | len(octets))) + octets + contents
 
 
 def sequence(*parts: bytes) -> bytes:
     """SEQUENCE of the given elements."""
-    return encode(SEQUENCE, *parts)
+    return encode(SEQUENCE, b"".join(parts))
 
 
 def set_of(*parts: bytes) -> bytes:
@@ -480,7 +484,15 @@ def set_of(*parts: bytes) -> bytes:
 
 def explicit(number: int, *parts: bytes) -> bytes:
     """``[number] EXPLICIT`` around the given elements."""
-    return encode(0xA0 | number, *parts)
+    return encode(0xA0 | number, b"".join(parts))
+
+
+def explicit_octets(number: int, octets: bytes) -> bytes:
+    """``[number] EXPLICIT`` around an OCTET STRING."""
+    size = len(octets)
+    if size < 0x7E:
+        return _explicit_head(0xA0 | number, size + 2, OCTET_STRING, size) + octets
+    return encode(0xA0 | number, encode(OCTET_STRING, octets))
 
 
 def implicit(number: int, element: bytes) -> bytes:

@@ -62,6 +62,8 @@ MAX_GENERAL_NAMES: Final = 256
 MAX_IA5_CHARACTERS: Final = 4096
 
 _DER_TAGS: Final = (0xA0, 0x81, 0x82, 0xA3, 0xA4, 0xA5, 0x86, 0x87, 0x88)
+_DIRECTORY_TAG: Final = 0xA4
+_REMEMBERED_OCTETS: Final = 256
 _CHOICE_BY_TAG: Final = {tag: choice for choice, tag in enumerate(_DER_TAGS)}
 _WORDS: Final = (
     "other",
@@ -272,12 +274,15 @@ class GeneralName:
         :raises PKIError: ``MALFORMED``.
         """
         tag = cursor.peek()
+        if tag == _DIRECTORY_TAG:
+            value = cursor.take(tag)
+            if len(value) <= _REMEMBERED_OCTETS:
+                return _short_directory_name(value)
+            return _directory_name(value)
         choice = _CHOICE_BY_TAG.get(tag)
         if choice is None:
             der.malformed("not a GeneralName")
         value = cursor.take(tag)
-        if choice == DIRECTORY_NAME:
-            return _directory_name(value)
         _check(choice, value)
         return cls(choice, value)
 
@@ -371,10 +376,13 @@ class GeneralName:
         return f"#{self.value.hex()}"
 
 
-# The CA's name is in every message that it gets, a device's in each of its own.
 def _directory_name(value: bytes) -> GeneralName:
     der.single(value, der.SEQUENCE)
     return GeneralName(DIRECTORY_NAME, value)
+
+
+# The CA's name is in every message that it gets, a device's in each of its own.
+_short_directory_name = lru_cache(maxsize=1024)(_directory_name)
 
 
 def decode_general_names(contents: bytes) -> tuple[GeneralName, ...]:

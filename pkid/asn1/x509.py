@@ -43,7 +43,7 @@ class AlgorithmIdentifier:
 
     def encode(self) -> bytes:
         """The ``AlgorithmIdentifier`` SEQUENCE."""
-        return der.sequence(der.oid(self.oid), self.parameters or b"")
+        return der.encode(der.SEQUENCE, der.oid(self.oid) + (self.parameters or b""))
 
 
 def _decode_algorithm(contents: bytes) -> AlgorithmIdentifier:

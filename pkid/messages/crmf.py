@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,6 +55,10 @@ _TEMPLATE_FIELDS: Final = frozenset(
 _NOT_BEFORE: Final = 0xA0
 _NOT_AFTER: Final = 0xA1
 _VALIDITY_FIELDS: Final = frozenset((_NOT_BEFORE, _NOT_AFTER))
+# What nearly every requester sends who sends a validity at all.
+_two_utc_times: Final = re.compile(
+    rb"\xa0\x0f\x17\x0d(?P<before>[0-9]{12}Z)\xa1\x0f\x17\x0d(?P<after>[0-9]{12}Z)"
+).fullmatch
 
 _RA_VERIFIED: Final = 0x80
 _SIGNATURE: Final = 0xA1
@@ -123,6 +128,11 @@ class OptionalValidity:
     @classmethod
     def decode(cls, contents: bytes) -> OptionalValidity:
         """Read the contents octets of ``OptionalValidity``."""
+        both = _two_utc_times(contents)
+        if both is not None:
+            return cls(
+                der.decode_utc_time(both["before"]), der.decode_utc_time(both["after"])
+            )
         fields = der.Cursor(contents).fields(_VALIDITY_FIELDS)
         if not fields:
             der.malformed("OptionalValidity without a time")
@@ -532,8 +542,6 @@ def _encode_attributes(attributes: tuple[AttributeTypeAndValue, ...]) -> bytes:
 def _decode_time(element: bytes | None) -> datetime.datetime | None:
     if element is None:
         return None
-    if len(element) == 15 and element[:2] == b"\x17\x0d":
-        return der.decode_utc_time(element[2:])
     tag = element[0] if element else 0
     return der.decode_time(tag, der.single(element, tag))
 

@@ -44,7 +44,7 @@ def test_a_made_value_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         point.x = 2  # type: ignore[misc]
     with pytest.raises(dataclasses.FrozenInstanceError):
-        del point.y  # type: ignore[misc]
+        del point.y
 
 
 def test_a_made_value_has_no_dictionary() -> None:

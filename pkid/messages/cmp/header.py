@@ -64,7 +64,7 @@ class InfoTypeAndValue:
 
     def encode(self) -> bytes:
         """The ``InfoTypeAndValue`` SEQUENCE."""
-        return der.sequence(der.oid(self.oid), self.value or b"")
+        return der.encode(der.SEQUENCE, der.oid(self.oid) + (self.value or b""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class PKIHeader:
             (6, self.recip_nonce),
         ):
             if octets is not None:
-                parts.append(der.explicit(number, der.octet_string(octets)))
+                parts.append(der.explicit_octets(number, octets))
         if self.free_text:
             parts.append(der.explicit(7, encode_free_text(self.free_text)))
         if self.general_info:
