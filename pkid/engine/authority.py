@@ -58,6 +58,7 @@ from pkid.engine.ports import (
     SweepTransactions,
     UpdateTransaction,
     Workers,
+    Write,
 )
 from pkid.engine.publication import publish_task
 from pkid.engine.refusals import RefusalLimiter
@@ -288,11 +289,10 @@ class CertificateAuthority:
         """Audit a failed authentication and count it against the secret named."""
 
         async def work() -> None:
-            now = self._clock.now()
+            write = None
             if failure.credential is not None:
+                now = self._clock.now()
                 write = credentials.after_failure(failure.credential, now)
-                if write is not None:
-                    await self._store.commit(write)
             key = TransactionKey(
                 failure.context.protocol,
                 failure.alias,
@@ -307,6 +307,8 @@ class CertificateAuthority:
                 audit.Facts(
                     alias=failure.alias, transaction=key, entity=_unit(failure.error)
                 ),
+                # One commit, so that a known reference takes as long as an unknown.
+                () if write is None else (write,),
             )
 
         return self.run(work())
@@ -547,14 +549,17 @@ class CertificateAuthority:
         actor: str,
         context: RequestContext,
         facts: audit.Facts,
+        others: tuple[Write, ...] = (),
     ) -> None:
-        if not self._refusals.admits():
+        writes = list(others)
+        if self._refusals.admits():
+            told = self._refusals.told(error)
+            now = self._clock.now()
+            writes.append(audit.of_refusal(told, now, action, actor, context, facts))
+        if not writes:
             return
-        told = self._refusals.told(error)
-        now = self._clock.now()
-        event = audit.of_refusal(told, now, action, actor, context, facts)
         try:
-            await self._store.commit(event)
+            await self._store.commit(*writes)
         except PKIError:
             # The refusal stands; that it went unrecorded is for the log.
             self.log.failure("a refusal was not audited", Failure())

@@ -8,11 +8,12 @@ Confirmed, rejected, or the deadline passes: an unconfirmed certificate is revok
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pkid.engine import audit
 from pkid.engine.model import (
+    ApprovalStatus,
     CertificateRecord,
     CertificateStatus,
     RequestContext,
@@ -25,6 +26,7 @@ from pkid.engine.model import (
 )
 from pkid.engine.ports import (
     Store,
+    UpdateApproval,
     UpdateCertificate,
     UpdateTransaction,
     Write,
@@ -60,11 +62,16 @@ async def confirm(
 ) -> None:
     """Carry out the client's word, durably.
 
+    A rejection while the request still waits for approval withdraws the request.
+
     :param revoke_replaced: whether policy revokes the certificate that was renewed.
     :raises PKIError: ``BAD_REQUEST`` for an unknown transaction or a late word,
         ``CERTIFICATE_CONFIRMED`` when it was confirmed already.
     """
     row = await store.find_transaction(confirmation.key)
+    if row is not None and row.status is TransactionStatus.PENDING:
+        await _withdraw(store, row, confirmation, now)
+        return
     if row is None or row.certificate is None:
         raise PKIError(ErrorCode.BAD_REQUEST, "no such transaction waits for this")
     if row.status is TransactionStatus.DONE:
@@ -108,6 +115,46 @@ async def confirm(
     except WriteConflict as conflict:
         raise PKIError(
             ErrorCode.CERTIFICATE_CONFIRMED, "the certificate is confirmed already"
+        ) from conflict
+
+
+async def _withdraw(
+    store: Store, row: TransactionRecord, word: Confirmation, now: datetime
+) -> None:
+    """The client gives up a request that still waits for approval."""
+    waiting = await store.find_approval(row.request_id or "")
+    if word.accepted or waiting is None:
+        raise PKIError(ErrorCode.BAD_REQUEST, "nothing was issued yet")
+    withdrawn = replace(
+        waiting, status=ApprovalStatus.REJECTED, note="withdrawn by the requester"
+    )
+    try:
+        await store.commit(
+            UpdateTransaction(
+                key=row.key,
+                expected_version=row.version,
+                status=TransactionStatus.REJECTED,
+                due=now + REPLAY_WINDOW,
+                state=word.state,
+            ),
+            UpdateApproval(withdrawn),
+            audit.of_action(
+                now,
+                "withdraw",
+                word.requester.identity,
+                word.context,
+                audit.Facts(
+                    alias=row.key.alias,
+                    entity=waiting.entity,
+                    subject=waiting.subject,
+                    transaction=row.key,
+                    detail=f"request {waiting.id}: {word.detail}",
+                ),
+            ),
+        )
+    except WriteConflict as conflict:
+        raise PKIError(
+            ErrorCode.BAD_REQUEST, "the request was decided in the same moment"
         ) from conflict
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pkid.engine.aliases import ApprovalRule
 from pkid.engine.approval import decode_enrollment, encode_enrollment
+from pkid.engine.confirmation import Confirmation
 from pkid.engine.model import (
     ApprovalRequest,
     ApprovalStatus,
@@ -162,6 +163,40 @@ def test_a_one_time_secret_is_consumed_by_the_approval(world: World) -> None:
     approve(world, first, ANNA)
     with pytest.raises(PKIError):
         approve(world, second, ANNA)
+
+
+def test_a_client_that_gives_up_withdraws_its_request(
+    world: World, waiting: EnrollmentRequest
+) -> None:
+    word = Confirmation(
+        key=waiting.transaction,
+        accepted=False,
+        requester=waiting.requester,
+        context=CMP,
+        state=b"gone",
+    )
+    result_of(world.engine.confirm(word))
+    with pytest.raises(PKIError):
+        result_of(world.engine.collect(waiting.transaction))
+    with pytest.raises(PKIError) as caught:
+        approve(world, waiting, ANNA)
+    assert caught.value.code is ErrorCode.CONFLICT
+
+
+def test_what_waits_cannot_be_confirmed(
+    world: World, waiting: EnrollmentRequest
+) -> None:
+    word = Confirmation(
+        key=waiting.transaction,
+        accepted=True,
+        requester=waiting.requester,
+        context=CMP,
+        state=b"",
+    )
+    with pytest.raises(PKIError) as caught:
+        result_of(world.engine.confirm(word))
+    assert caught.value.code is ErrorCode.BAD_REQUEST
+    assert approve(world, waiting, ANNA).status is ApprovalStatus.APPROVED
 
 
 # --- a request as octets -----------------------------------------------------------

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from pkid.engine.credentials import AuthenticationFailure, NewSecret, SharedSecret
 from pkid.engine.model import CredentialKind, EndEntity, EntityStatus
+from pkid.engine.ports import Write
 from pkid.errors import ErrorCode, PKIError
 from tests.engine.world import CMP, OPERATOR, START, World, result_of
 
@@ -126,3 +128,29 @@ def test_a_bulk_load_is_all_or_nothing(world: World) -> None:
     assert result_of(world.store.find_entity("unit-49")) is not None
     again = result_of(load(good, dry_run=False, actor=OPERATOR, context=CMP))
     assert len(again.faults) == 50
+
+
+@pytest.mark.requirement("CMP-37", "SEC-05")
+def test_a_known_reference_costs_as_many_commits_as_an_unknown(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.secret()
+    known = find(world).credential
+    commits: list[int] = []
+    real = world.store.commit
+
+    def counted(*writes: Write) -> Deferred[None]:
+        commits.append(len(writes))
+        return real(*writes)
+
+    monkeypatch.setattr(world.store, "commit", counted)
+    for credential in (known, None):
+        failure = AuthenticationFailure(
+            error=PKIError(ErrorCode.BAD_MESSAGE_CHECK, "wrong MAC"),
+            context=CMP,
+            alias="default",
+            actor="unknown",
+            credential=credential,
+        )
+        result_of(world.engine.report_failure(failure))
+    assert len(commits) == 2
