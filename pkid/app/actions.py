@@ -16,6 +16,7 @@ from pkid.app.durations import decode_duration
 from pkid.app.house import House
 from pkid.app.readings import find_certificate, missing, need, refuse
 from pkid.app.rehearsal import rehearse
+from pkid.app.resources import ENTITY_COLUMNS, KINDS, REASONS
 from pkid.app.settings import Configuration
 from pkid.app.showing import show_alias
 from pkid.app.views import View
@@ -28,24 +29,9 @@ from pkid.engine.model import (
     EntityStatus,
     Requester,
     RequesterKind,
-    RevocationReason,
 )
 from pkid.engine.revocation import RevocationRequest
 
-KINDS: Final = {kind.value: kind for kind in CredentialKind}
-REASONS: Final = {
-    reason.name.lower().replace("_", "-"): reason for reason in RevocationReason
-}
-ENTITY_COLUMNS: Final = (
-    "name",
-    "subject",
-    "alternative_names",
-    "authority",
-    "certificate_profile",
-    "end_entity_profile",
-    "vendor",
-    "enrollments_left",
-)
 MAX_USES: Final = 1_000_000
 
 

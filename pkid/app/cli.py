@@ -18,10 +18,10 @@ from pkid.app.clicertificates import COMMANDS as CERTIFICATES
 from pkid.app.clichecks import COMMANDS as CHECKS
 from pkid.app.clisetup import COMMANDS as SETUP
 from pkid.app.commands import REFUSED, Command, Tool
-from pkid.app.config import ConfigurationError
+from pkid.app.escaping import escape
 from pkid.app.hardening import close_to_others
-from pkid.app.logging import escape
-from pkid.app.options import default_state
+from pkid.app.kinds import ConfigurationError
+from pkid.app.places import default_state
 from pkid.errors import PKIError
 
 COMMANDS: Final[tuple[Command, ...]] = (*SETUP, *CHECKS, *ACCESS, *CERTIFICATES)

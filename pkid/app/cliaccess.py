@@ -1,4 +1,7 @@
-"""Commands about who may ask: secrets, end entities, vendors' units, aliases."""
+"""Commands about who may ask: secrets, end entities, vendors' units, aliases.
+
+What only a command without a daemon needs is imported there, so that the tool is quick.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from pkid.app import output
-from pkid.app.actions import ENTITY_COLUMNS, KINDS
 from pkid.app.client import run_now
 from pkid.app.clisetup import stored_configuration
 from pkid.app.commands import DONE, REFUSED, Command, Tool, argument
 from pkid.app.readings import MAX_LIMIT, missing, refuse
-from pkid.app.rehearsal import rehearse
-from pkid.app.showing import show_alias
-from pkid.app.snapshot import make_policies
+from pkid.app.resources import ENTITY_COLUMNS, KINDS
 from pkid.app.views import View
 from pkid.storage.filestore import ReadOnlyStore
 
@@ -192,6 +192,8 @@ def list_aliases(tool: Tool, _given: Namespace) -> int:
     if tool.daemon.is_running():
         rows = tool.daemon.call("GET", "aliases")
     else:
+        from pkid.app.showing import show_alias
+
         configuration = stored_configuration(tool)
         rows = [show_alias(configuration, name) for name in configuration.cmp_aliases]
     columns = ("name", "protocol", "authority", "mode", "authenticate", "approval")
@@ -203,6 +205,8 @@ def show_one_alias(tool: Tool, given: Namespace) -> int:
     if tool.daemon.is_running():
         arguments = {"name": given.name, "effective": "yes" if given.effective else ""}
         return tool.show(tool.daemon.call("GET", "alias", arguments))
+    from pkid.app.showing import show_alias
+
     configuration = stored_configuration(tool)
     return tool.show(show_alias(configuration, given.name, effective=given.effective))
 
@@ -221,6 +225,9 @@ def test_alias(tool: Tool, given: Namespace) -> int:
 
 
 def _rehearse(tool: Tool, name: str, octets: bytes) -> View:
+    from pkid.app.rehearsal import rehearse
+    from pkid.app.snapshot import make_policies
+
     configuration = stored_configuration(tool)
     alias = configuration.cmp_aliases.get(name)
     if alias is None:

@@ -11,9 +11,9 @@ from typing import Final
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_der_x509_certificate, load_der_x509_crl
 
-from pkid.app.actions import REASONS
 from pkid.app.commands import DONE, Command, Tool, argument
 from pkid.app.readings import STATUSES
+from pkid.app.resources import REASONS
 from pkid.app.views import View
 from pkid.storage.directory import write_atomically
 

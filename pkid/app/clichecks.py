@@ -1,4 +1,7 @@
-"""Commands that look and explain: audit, store, recorded messages."""
+"""Commands that look and explain: audit, store, recorded messages.
+
+What only one command needs is imported there, so that the tool is quick.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from pkid.app import output
-from pkid.app.auditing import verify_audit
 from pkid.app.commands import DONE, REFUSED, Command, Tool, argument
-from pkid.app.trace import decode_trace
 from pkid.storage.filestore import ReadOnlyStore
-from pkid.storage.fsck import fsck
 
 
 def explain(tool: Tool, given: Namespace) -> int:
@@ -33,6 +33,8 @@ def explain(tool: Tool, given: Namespace) -> int:
 
 def verify(tool: Tool, _given: Namespace) -> int:
     """Check the chain of the audit and its signatures."""
+    from pkid.app.auditing import verify_audit
+
     store = ReadOnlyStore.open(tool.state)
     try:
         report = verify_audit(store)
@@ -51,6 +53,8 @@ def verify(tool: Tool, _given: Namespace) -> int:
 
 def check_store(tool: Tool, _given: Namespace) -> int:
     """Check the whole store."""
+    from pkid.storage.fsck import fsck
+
     # Opened first: what is no store at all is told in plain words.
     ReadOnlyStore.open(tool.state).close()
     found = [
@@ -66,6 +70,8 @@ def check_store(tool: Tool, _given: Namespace) -> int:
 
 def decode(tool: Tool, given: Namespace) -> int:
     """A recorded message as text."""
+    from pkid.app.trace import decode_trace
+
     views = decode_trace(given.file.read_bytes())
     if tool.json:
         output.write_json(views)

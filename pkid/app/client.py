@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from pkid.app.control import ROOT, SOCKET
 from pkid.app.readings import READINGS
+from pkid.app.resources import ROOT, SOCKET
 from pkid.errors import ErrorCode, PKIError
 from pkid.storage.filestore import ReadOnlyStore
 

@@ -1,32 +1,38 @@
-"""Commands about the daemon as a whole: configuration, status, backup."""
+"""Commands about the daemon as a whole: configuration, status, backup.
+
+What only one command needs is imported there, so that the tool is quick.
+"""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pkid.app.commands import DONE, Command, Tool, argument
-from pkid.app.config import load_configuration
-from pkid.app.house import KEY_DIRECTORY
-from pkid.app.initial import initialise
-from pkid.app.options import CONFIGURATION_FILE
-from pkid.app.settings import Configuration
-from pkid.app.snapshot import make_policies
+from pkid.app.resources import CONFIGURATION_FILE, KEY_DIRECTORY
 from pkid.errors import ErrorCode, PKIError
 from pkid.storage.backup import copy_database
 from pkid.storage.directory import make_private_directory, write_atomically
 from pkid.storage.filestore import DATABASE, ReadOnlyStore
 
+if TYPE_CHECKING:
+    from pkid.app.settings import Configuration
+
 
 def stored_configuration(tool: Tool) -> Configuration:
     """The configuration that a daemon of this state directory would read."""
+    from pkid.app.config import load_configuration
+
     path = tool.state / CONFIGURATION_FILE
     return load_configuration(path if path.exists() else None)
 
 
 def check_config(tool: Tool, given: Namespace) -> int:
     """Read a configuration and the files that it names."""
+    from pkid.app.config import load_configuration
+    from pkid.app.snapshot import make_policies
+
     path: Path = given.file or tool.state / CONFIGURATION_FILE
     configuration = load_configuration(path)
     make_policies(configuration, base=tool.state)
@@ -42,6 +48,8 @@ def check_config(tool: Tool, given: Namespace) -> int:
 
 def init(tool: Tool, given: Namespace) -> int:
     """Set the public name and where to listen."""
+    from pkid.app.initial import initialise
+
     configuration = initialise(tool.state, hostname=given.hostname, listen=given.listen)
     running = tool.daemon.is_running()
     return tool.show(

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final, TypeVar
 
-from pkid.app.kinds import Fault, Faults
+from pkid.app.kinds import ConfigurationError, Fault, Faults
 from pkid.app.schema import Reading, Values
 from pkid.app.settings import (
     Configuration,
@@ -39,21 +39,6 @@ _ALIAS_FIELDS: Final = frozenset(Alias.__slots__)
 
 T = TypeVar("T")
 Document = dict[str, object]
-
-
-class ConfigurationError(Exception):
-    """A configuration with faults.
-
-    :ivar faults: all of them.
-    """
-
-    def __init__(self, source: str, faults: Iterable[Fault]) -> None:
-        self.source = source
-        self.faults = tuple(faults)
-        count = len(self.faults)
-        lines = [f"{source}: {count} fault{'s' if count != 1 else ''}"]
-        lines += [f"  {fault}" for fault in self.faults]
-        super().__init__("\n".join(lines))
 
 
 def built_in_text() -> str:

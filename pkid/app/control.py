@@ -24,6 +24,7 @@ from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.logger import Logger
 
 from pkid.app.readings import READINGS, Arguments, refuse
+from pkid.app.resources import ROOT
 from pkid.engine.model import RequestContext
 from pkid.errors import ErrorCode, PKIError
 from pkid.responders.base import Exchange, Peer, Reply
@@ -32,8 +33,6 @@ from pkid.transports.http import HTTPConnection, HTTPFront
 from pkid.transports.limits import Admission, Limits
 from pkid.transports.site import Route, Site
 
-SOCKET: Final = "control.sock"
-ROOT: Final = "/api/v1/"
 JSON: Final = "application/json"
 BODY_LIMIT: Final = 64 * 1024 * 1024
 MAX_PATH: Final = 107

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from pkid.app.passphrase import kept_passphrase
+from pkid.app.resources import KEY_DIRECTORY
 from pkid.engine.aliases import Policies
 from pkid.engine.authority import CertificateAuthority, Suppliers
 from pkid.errors import PKIError
@@ -20,7 +21,6 @@ from pkid.keys.threads import KeyThreads
 from pkid.storage.filestore import FileStore
 from pkid.storage.published import PublishedDirectory
 
-KEY_DIRECTORY: Final = "keys"
 PUBLISHED_DIRECTORY: Final = "published"
 
 

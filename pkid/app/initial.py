@@ -14,8 +14,8 @@ from typing import Final
 
 from pkid.app.config import built_in_text, decode_configuration
 from pkid.app.kinds import quote
-from pkid.app.options import CONFIGURATION_FILE
 from pkid.app.readings import refuse
+from pkid.app.resources import CONFIGURATION_FILE
 from pkid.app.settings import Configuration
 from pkid.storage.directory import make_private_directory, write_atomically
 

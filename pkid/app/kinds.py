@@ -52,6 +52,21 @@ class Faults:
         self.found.append(Fault(where, what))
 
 
+class ConfigurationError(Exception):
+    """A configuration with faults.
+
+    :ivar faults: all of them.
+    """
+
+    def __init__(self, source: str, faults: Iterable[Fault]) -> None:
+        self.source = source
+        self.faults = tuple(faults)
+        count = len(self.faults)
+        lines = [f"{source}: {count} fault{'s' if count != 1 else ''}"]
+        lines += [f"  {fault}" for fault in self.faults]
+        super().__init__("\n".join(lines))
+
+
 class Refused(Exception):
     """A value does not fit its kind; the text says why."""
 

@@ -21,6 +21,8 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from pkid.app.escaping import escape
+
 LOG_FILE_MODE: Final = 0o600
 MAX_TEXT: Final = 4096
 MAX_TRACEBACK: Final = 16384
@@ -154,16 +156,6 @@ def encode_text(event: LogEvent) -> str:
         trace = failure.getTraceback()[-MAX_TRACEBACK:]
         line += "".join(f"  {escape(part)}\n" for part in trace.splitlines())
     return line
-
-
-def escape(text: str) -> str:
-    """The text with everything but printable ASCII as escapes."""
-    return "".join(
-        character
-        if character.isascii() and character.isprintable()
-        else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
 
 
 def plain(value: object) -> object:

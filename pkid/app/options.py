@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from twisted.python.usage import Options
 
-DEFAULT_STATE: Final = "pkid-state"
-CONFIGURATION_FILE: Final = "pkid.conf"
+from pkid.app.places import default_state
+from pkid.app.resources import CONFIGURATION_FILE
+
 _TWISTD_PIDFILE: Final = "twistd.pid"
-
-
-def default_state(environment: Mapping[str, str]) -> Path:
-    """``$STATE_DIRECTORY`` as systemd sets it, else ``./pkid-state``."""
-    given = environment.get("STATE_DIRECTORY", "").partition(":")[0]
-    return Path(given or DEFAULT_STATE)
 
 
 class DaemonOptions(Options):

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 
-from pkid.app.logging import escape
+from pkid.app.escaping import escape
 
 
 def write_json(value: object) -> None:

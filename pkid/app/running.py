@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from pkid.app.actions import Desk
-from pkid.app.control import SOCKET, ControlResponder, ControlSocket
+from pkid.app.control import ControlResponder, ControlSocket
 from pkid.app.firstrun import FirstRun
 from pkid.app.health import OperationsResponder
 from pkid.app.house import House, open_house
@@ -25,6 +25,7 @@ from pkid.app.identities import (
 from pkid.app.leaving import STATUS_DISK, end_now, is_terminal, tell
 from pkid.app.listening import Listeners, encode_listeners
 from pkid.app.loops import Chore, Loop
+from pkid.app.resources import SOCKET
 from pkid.app.serving import Rooms, find_doors, serve
 from pkid.app.settings import Configuration
 from pkid.engine.aliases import Policies

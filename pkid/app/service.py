@@ -22,8 +22,8 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
-from pkid.app.config import ConfigurationError
 from pkid.app.hardening import close_to_others, forbid_dumps, is_root
+from pkid.app.kinds import ConfigurationError
 from pkid.app.leaving import STATUS_FAULT, stop_with, tell
 from pkid.app.listening import Listeners, ListeningError
 from pkid.app.logging import LineObserver

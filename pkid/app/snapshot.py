@@ -16,8 +16,7 @@ from cryptography.x509 import (
     load_pem_x509_certificates,
 )
 
-from pkid.app.config import ConfigurationError
-from pkid.app.kinds import Faults
+from pkid.app.kinds import ConfigurationError, Faults
 from pkid.app.settings import Configuration, VendorSettings
 from pkid.engine.aliases import Policies, VendorTrust
 

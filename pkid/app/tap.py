@@ -10,8 +10,9 @@ from pathlib import Path
 
 from twisted.internet import reactor
 
-from pkid.app.config import ConfigurationError, load_configuration
+from pkid.app.config import load_configuration
 from pkid.app.floors import too_old
+from pkid.app.kinds import ConfigurationError
 from pkid.app.logging import make_observer
 from pkid.app.options import DaemonOptions
 from pkid.app.service import PKIDService

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkid.app.config import (
-    ConfigurationError,
     built_in_text,
     decode_configuration,
     load_configuration,
 )
+from pkid.app.kinds import ConfigurationError
 from pkid.app.settings import Configuration
 from pkid.engine.aliases import Authentication
 from pkid.transports.limits import Limits

@@ -12,12 +12,12 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+from pkid.app.escaping import escape
 from pkid.app.logging import (
     FileSink,
     LineObserver,
     encode_json,
     encode_text,
-    escape,
     make_observer,
     plain,
 )

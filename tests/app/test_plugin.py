@@ -11,7 +11,8 @@ from twisted.plugin import getPlugins
 from twisted.python.usage import Options, UsageError
 
 from pkid.app import floors
-from pkid.app.options import DaemonOptions, default_state
+from pkid.app.options import DaemonOptions
+from pkid.app.places import default_state
 from pkid.app.service import PKIDService
 from pkid.app.tap import makeService
 
