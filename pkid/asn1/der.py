@@ -257,6 +257,9 @@ def single(data: bytes, tag: int) -> bytes:
         if length < 0x80:
             if length == size - 2:
                 return data[2:]
+        elif length == 0x81:
+            if size > 0x82 and data[2] == size - 3:
+                return data[3:]
         elif length == 0x82 and size > 0x103 and data[2] << 8 | data[3] == size - 4:
             return data[4:]
     cursor = Cursor(data)
@@ -278,7 +281,14 @@ def one_element(data: bytes) -> bytes:
 
 
 def sequences(data: bytes, limit: int) -> list[bytes]:
-    """Contents of each element of ``data``, all SEQUENCE, at most ``limit`` of them."""
+    """Contents of each element of ``data``, all SEQUENCE, at most ``limit`` of them.
+
+    :param limit: 1 or more.
+    """
+    # Most lists in protocols have one element.
+    size = len(data)
+    if 2 <= size < 0x82 and data[1] == size - 2 and data[0] == SEQUENCE:
+        return [data[2:]]
     cursor = Cursor(data)
     found: list[bytes] = []
     while cursor.position < cursor.stop:

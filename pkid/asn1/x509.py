@@ -74,9 +74,8 @@ class Extension:
         critical = _CRITICAL.get(rest[:3])
         if critical is not None:
             rest = rest[3:]
-        return _make_extension(
-            oid, critical is True, der.single(rest, der.OCTET_STRING)
-        )
+        value = der.single(rest, der.OCTET_STRING)
+        return _make_extension(oid, critical is True, value)
 
     def encode(self) -> bytes:
         """The ``Extension`` SEQUENCE (``critical`` left out when FALSE)."""
@@ -105,4 +104,4 @@ def decode_extensions(contents: bytes) -> tuple[Extension, ...]:
 
 def encode_extensions(extensions: tuple[Extension, ...]) -> bytes:
     """The ``Extensions`` SEQUENCE."""
-    return der.sequence(*(extension.encode() for extension in extensions))
+    return der.sequence(*[extension.encode() for extension in extensions])

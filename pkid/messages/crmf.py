@@ -57,7 +57,7 @@ _NOT_AFTER: Final = 0xA1
 _VALIDITY_FIELDS: Final = frozenset((_NOT_BEFORE, _NOT_AFTER))
 # What nearly every requester sends who sends a validity at all.
 _two_utc_times: Final = re.compile(
-    rb"\xa0\x0f\x17\x0d(?P<before>[0-9]{12}Z)\xa1\x0f\x17\x0d(?P<after>[0-9]{12}Z)"
+    rb"\xa0\x0f\x17\x0d(.{13})\xa1\x0f\x17\x0d(.{13})", re.DOTALL
 ).fullmatch
 
 _RA_VERIFIED: Final = 0x80
@@ -130,8 +130,9 @@ class OptionalValidity:
         """Read the contents octets of ``OptionalValidity``."""
         both = _two_utc_times(contents)
         if both is not None:
-            return cls(
-                der.decode_utc_time(both["before"]), der.decode_utc_time(both["after"])
+            before, after = both.groups()
+            return _make_validity(
+                der.decode_utc_time(before), der.decode_utc_time(after)
             )
         fields = der.Cursor(contents).fields(_VALIDITY_FIELDS)
         if not fields:
@@ -143,6 +144,9 @@ class OptionalValidity:
     def encode_contents(self) -> bytes:
         """The contents octets, for the implicit tag of the template."""
         return _encode_time(0, self.not_before) + _encode_time(1, self.not_after)
+
+
+_make_validity = constructor(OptionalValidity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -503,7 +507,7 @@ def decode_cert_req_messages(element: bytes) -> tuple[CertReqMsg, ...]:
 
 def encode_cert_req_messages(messages: tuple[CertReqMsg, ...]) -> bytes:
     """The ``CertReqMessages`` SEQUENCE."""
-    return der.sequence(*(message.encode() for message in messages))
+    return der.sequence(*[message.encode() for message in messages])
 
 
 def _decode_popo(cursor: der.Cursor) -> ProofOfPossession:

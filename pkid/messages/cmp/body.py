@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pkid.asn1 import der
+from pkid.asn1.constructors import constructor
 from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.errors import ErrorCode, PKIError
 from pkid.messages.cmp.announcements import (
@@ -123,12 +124,12 @@ class CertResponse:
     def decode(cls, contents: bytes) -> CertResponse:
         """Read the contents octets of ``CertResponse``."""
         cursor = der.Cursor(contents)
-        cert_req_id = der.decode_integer(cursor.take(der.INTEGER))
+        cert_req_id = cursor.integer()
         status = PKIStatusInfo.decode(cursor.take(der.SEQUENCE))
         pair = cursor.optional(der.SEQUENCE)
         rsp_info = cursor.optional(der.OCTET_STRING)
         cursor.finish()
-        return cls(
+        return _make_response(
             cert_req_id,
             status,
             None if pair is None else CertifiedKeyPair.decode(pair),
@@ -145,6 +146,9 @@ class CertResponse:
             b"" if pair is None else pair.encode(),
             b"" if info is None else der.octet_string(info),
         )
+
+
+_make_response = constructor(CertResponse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +176,7 @@ class CertRepMessage:
         """The ``CertRepMessage`` SEQUENCE."""
         return der.sequence(
             encode_elements(1, self.ca_pubs),
-            der.sequence(*(response.encode() for response in self.responses)),
+            der.sequence(*[response.encode() for response in self.responses]),
         )
 
 
@@ -195,14 +199,14 @@ class CertStatus:
         """Read the contents octets of ``CertStatus``."""
         cursor = der.Cursor(contents)
         cert_hash = cursor.take(der.OCTET_STRING)
-        cert_req_id = der.decode_integer(cursor.take(der.INTEGER))
+        cert_req_id = cursor.integer()
         status = cursor.optional(der.SEQUENCE)
         wrapped = cursor.optional(_HASH_ALG)
         cursor.finish()
         hash_alg = None
         if wrapped is not None:
             hash_alg = AlgorithmIdentifier.decode(der.single(wrapped, der.SEQUENCE))
-        return cls(
+        return _make_status(
             cert_hash,
             cert_req_id,
             None if status is None else PKIStatusInfo.decode(status),
@@ -220,6 +224,9 @@ class CertStatus:
         )
 
 
+_make_status = constructor(CertStatus)
+
+
 @dataclass(frozen=True, slots=True)
 class CertConfirmContent:
     """certConf: which certificates are taken; none at all rejects every one."""
@@ -233,7 +240,7 @@ class CertConfirmContent:
 
     def encode(self) -> bytes:
         """The ``CertConfirmContent`` SEQUENCE."""
-        return der.sequence(*(status.encode() for status in self.statuses))
+        return der.sequence(*[status.encode() for status in self.statuses])
 
 
 @dataclass(frozen=True, slots=True)

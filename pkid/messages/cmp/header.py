@@ -164,7 +164,7 @@ def decode_info_values(contents: bytes) -> tuple[InfoTypeAndValue, ...]:
 
 def encode_info_values(values: tuple[InfoTypeAndValue, ...]) -> bytes:
     """The SEQUENCE OF ``InfoTypeAndValue``."""
-    return der.sequence(*(value.encode() for value in values))
+    return der.sequence(*[value.encode() for value in values])
 
 
 def _decode_general_info(contents: bytes) -> tuple[InfoTypeAndValue, ...]:

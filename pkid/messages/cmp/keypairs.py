@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pkid.asn1 import der
+from pkid.asn1.constructors import constructor
 from pkid.messages.controls import PKIPublicationInfo
 from pkid.messages.encryptedkeys import EncryptedKey, decode_encrypted_key
 
@@ -47,6 +48,9 @@ class CertifiedKeyPair:
         if choice not in {_CERTIFICATE, _ENCRYPTED_CERT}:
             der.malformed("unknown choice in CertOrEncCert")
         chosen = cursor.take(choice)
+        if choice == _CERTIFICATE and cursor.position == cursor.stop:
+            der.single(chosen, der.SEQUENCE)
+            return _make_pair(chosen)
         private_key = cursor.optional(_PRIVATE_KEY)
         publication_info = cursor.optional(_PUBLICATION_INFO)
         cursor.finish()
@@ -86,3 +90,6 @@ class CertifiedKeyPair:
         if encrypted is not None:
             return der.explicit(1, encrypted.encode())
         return der.explicit(0, self.certificate or b"")
+
+
+_make_pair = constructor(CertifiedKeyPair)

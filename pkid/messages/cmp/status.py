@@ -82,6 +82,8 @@ class PKIStatusInfo:
 
         :raises PKIError: ``MALFORMED``, also for an unknown status.
         """
+        if contents in _PLAIN:
+            return _PLAIN[contents]
         cursor = der.Cursor(contents)
         status = decode_status(cursor.take(der.INTEGER))
         strings = optional_free_text(cursor)
@@ -100,11 +102,22 @@ class PKIStatusInfo:
 
     def encode(self) -> bytes:
         """The ``PKIStatusInfo`` SEQUENCE."""
+        if not self.strings and not self.fail_info:
+            return _PLAIN_SEQUENCES[self.status]
         return der.sequence(
             der.integer(self.status),
             encode_free_text(self.strings) if self.strings else b"",
             der.named_bits(frozenset(self.fail_info)) if self.fail_info else b"",
         )
+
+
+# A status and nothing else, which is nearly every one: values are shared.
+_PLAIN: Final = {der.integer(status): PKIStatusInfo(status) for status in PKIStatus}
+
+
+_PLAIN_SEQUENCES: Final = {
+    value.status: der.sequence(contents) for contents, value in _PLAIN.items()
+}
 
 
 def decode_status(contents: bytes) -> PKIStatus:
