@@ -8,6 +8,7 @@ but octets behind ``#``.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from pkid.asn1 import der, oids
@@ -15,6 +16,8 @@ from pkid.asn1 import der, oids
 MAX_TEXT_CHARACTERS: Final = 16384
 
 _SPECIAL: Final = frozenset('"+,;<>\\=')
+_find_special: Final = re.compile(f"[{re.escape(''.join(_SPECIAL))}]").search
+_ESCAPES: Final = str.maketrans({special: "\\" + special for special in _SPECIAL})
 _ESCAPABLE: Final = _SPECIAL | frozenset(" #")
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
 _OID_BY_LOWER_NAME: Final = {
@@ -30,14 +33,17 @@ def escape_value(text: str) -> str:
     What does not print becomes ``\XX`` pairs too, so that the result can stand in a
     log or on a terminal.
     """
-    if text.isascii() and text.isalnum():
-        return text
-    escaped = [_escape_character(character) for character in text]
-    if text[:1] in {" ", "#"}:
-        escaped[0] = "\\" + text[0]
-    if text[-1:] == " ":
-        escaped[-1] = "\\ "
-    return "".join(escaped)
+    escaped = text
+    if not text.isprintable():
+        escaped = "".join(map(_escape_character, text))
+    elif _find_special(text):
+        escaped = text.translate(_ESCAPES)
+    if text.startswith((" ", "#")):
+        escaped = "\\" + escaped
+    # A single space is the first character, and escaped as such.
+    if text.endswith(" ", 1):
+        escaped = escaped[:-1] + "\\ "
+    return escaped
 
 
 def parse_text(text: str) -> list[list[TypeAndValue]]:

@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Final
 
 from pkid.asn1 import der, oids
+from pkid.asn1.constructors import constructor
 from pkid.asn1.dntext import escape_value, parse_text
 
 MAX_NAME_OCTETS: Final = 16384
@@ -97,18 +98,17 @@ class AttributeValue:
     @classmethod
     def decode(cls, contents: bytes) -> AttributeValue:
         """Read the contents octets of an ``AttributeTypeAndValue``."""
-        cursor = der.Cursor(contents)
-        oid = der.decode_oid(cursor.take(der.OID))
-        tag = cursor.peek()
-        element = cursor.raw()
-        cursor.finish()
+        oid, element = der.split_oid(contents)
+        tag = element[0] if element else 0
         if tag not in _STRING_TAGS:
+            der.one_element(element)
             if len(element) > MAX_VALUE_CHARACTERS:
                 der.malformed("a value in a name is too long")
             return cls(oid, tag, "#" + element.hex())
         text = der.decode_text(tag, der.single(element, tag))
-        _check_text(text)
-        return cls(oid, tag, text)
+        if len(text) > MAX_VALUE_CHARACTERS or "\0" in text:
+            _check_text(text)
+        return _make_attribute(oid, tag, text)
 
     @classmethod
     def build(cls, oid: str, text: str) -> AttributeValue:
@@ -148,6 +148,9 @@ class AttributeValue:
         if self.tag not in _STRING_TAGS:
             return self.encode()
         return der.sequence(der.oid(self.oid), der.utf8_string(fold(self.value)))
+
+
+_make_attribute = constructor(AttributeValue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,10 +226,7 @@ class Name:
 
     def text(self) -> str:
         """RFC 4514 text; control and format characters are escaped."""
-        return ",".join(
-            "+".join(attribute.text() for attribute in rdn)
-            for rdn in reversed(self.rdns)
-        )
+        return _text(self.der)
 
     def values(self, oid: str) -> tuple[str, ...]:
         """Texts of all attributes of this type, in the order of the encoding."""
@@ -448,24 +448,28 @@ def _rdns(octets: bytes) -> tuple[tuple[AttributeValue, ...], ...]:
         der.malformed("a name is too long")
     cursor = der.Cursor(der.single(octets, der.SEQUENCE))
     found: list[tuple[AttributeValue, ...]] = []
-    while cursor:
+    while cursor.position < cursor.stop:
         if len(found) == MAX_RDNS:
             der.malformed(f"a name has more than {MAX_RDNS} parts")
-        found.append(_attributes(cursor.enter(der.SET)))
+        found.append(_attributes(cursor.take(der.SET)))
     return tuple(found)
 
 
-def _attributes(rdn: der.Cursor) -> tuple[AttributeValue, ...]:
+def _attributes(rdn: bytes) -> tuple[AttributeValue, ...]:
+    if not rdn:
+        der.malformed("a part of a name is empty")
     # SET OF is not checked for DER order: certificates in use break it, and the
     # octets are kept as they came.
-    found: list[AttributeValue] = []
-    while rdn:
-        if len(found) == MAX_ATTRIBUTES_IN_RDN:
-            der.malformed("a part of a name has too many attributes")
-        found.append(AttributeValue.decode(rdn.take(der.SEQUENCE)))
-    if not found:
-        der.malformed("a part of a name is empty")
-    return tuple(found)
+    attributes = der.sequences(rdn, MAX_ATTRIBUTES_IN_RDN)
+    return tuple(map(AttributeValue.decode, attributes))
+
+
+@lru_cache(maxsize=1024)
+def _text(octets: bytes) -> str:
+    return ",".join(
+        "+".join([attribute.text() for attribute in rdn])
+        for rdn in reversed(_rdns(octets))
+    )
 
 
 @lru_cache(maxsize=1024)

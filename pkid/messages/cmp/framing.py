@@ -18,10 +18,12 @@ they would be absurd: bare DER (30), an HTTP method and a TLS ClientHello (16 03
 from __future__ import annotations
 
 import enum
+import struct
 from dataclasses import dataclass
 from typing import Final
 
 from pkid.asn1 import der
+from pkid.asn1.constructors import constructor
 
 MAX_MESSAGE_OCTETS: Final = 262144
 DRAFT_VERSION: Final = 10
@@ -43,9 +45,6 @@ class Framing(enum.Enum):
     BARE = 0
 
 
-_PREFIX_OCTETS: Final = {Framing.RFC2510: 1, Framing.TCP_DRAFT: _DRAFT_PREFIX_OCTETS}
-
-
 class RecordType(enum.IntEnum):
     """What a record carries; the same numbers serve both framings.
 
@@ -62,10 +61,37 @@ class RecordType(enum.IntEnum):
     ERROR_MSG_REP = 6
 
 
-_TYPES: Final = {
-    Framing.RFC2510: frozenset(RecordType),
-    Framing.TCP_DRAFT: frozenset(RecordType) - {RecordType.PARTIAL_MSG_REP},
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What the head of a record looks like in one framing.
+
+    :ivar head_octets: length field and prefix.
+    :ivar prefix_octets: those of the head that the length counts.
+    :ivar types: by their numbers.
+    """
+
+    framing: Framing
+    head_octets: int
+    prefix_octets: int
+    types: dict[int, RecordType]
+
+
+_RFC2510_TYPES: Final[dict[int, RecordType]] = {
+    int(member): member for member in RecordType
 }
+_DRAFT_TYPES: Final[dict[int, RecordType]] = {
+    int(member): member
+    for member in RecordType
+    if member is not RecordType.PARTIAL_MSG_REP
+}
+_RFC2510_FORM: Final = _Form(Framing.RFC2510, 5, 1, _RFC2510_TYPES)
+_DRAFT_FORM: Final = _Form(Framing.TCP_DRAFT, 7, _DRAFT_PREFIX_OCTETS, _DRAFT_TYPES)
+_FORM_BY_OCTET_4: Final = dict.fromkeys(_RFC2510_TYPES, _RFC2510_FORM) | {
+    DRAFT_VERSION: _DRAFT_FORM
+}
+_MESSAGE_TYPES: Final = frozenset((RecordType.PKI_REQ, RecordType.PKI_REP))
+_rfc2510_head: Final = struct.Struct(">IB").pack
+_draft_head: Final = struct.Struct(">IBBB").pack
 
 
 class ErrorMessageCode(enum.IntEnum):
@@ -101,7 +127,10 @@ class Record:
     @property
     def carries_message(self) -> bool:
         """Whether the value is a ``PKIMessage``; some clients ask with type 05."""
-        return self.type in {RecordType.PKI_REQ, RecordType.PKI_REP}
+        return self.type in _MESSAGE_TYPES
+
+
+_make_record = constructor(Record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +176,7 @@ class RecordReader:
         an accepted one, which is what makes QuickSec's client fall back.
     """
 
-    __slots__ = ("_accepted", "_buffer", "_done", "_limit")
+    __slots__ = ("_accepted", "_buffer", "_done", "_forms", "_limit")
 
     def __init__(
         self,
@@ -158,6 +187,11 @@ class RecordReader:
             raise ValueError("max_message_octets must be between 1 and 2^24 - 1")
         self._limit = max_message_octets
         self._accepted = accepted
+        self._forms = {
+            octet: form
+            for octet, form in _FORM_BY_OCTET_4.items()
+            if form.framing in accepted
+        }
         self._buffer = bytearray()
         self._done = False
 
@@ -171,11 +205,15 @@ class RecordReader:
         events: list[Event] = []
         if self._done:
             return events
-        self._buffer += octets
+        # Most records arrive alone and whole: those never pass through the buffer.
+        data: bytes | bytearray = octets
+        if self._buffer:
+            self._buffer += octets
+            data = self._buffer
         start = 0
         while not self._done:
             try:
-                step = self._next(start)
+                step = self._next(data, start)
             except _BrokenStreamError as broken:
                 step = broken.fault, start
             if step is None:
@@ -185,50 +223,60 @@ class RecordReader:
             events.append(event)
         if self._done:
             self._buffer.clear()
+        elif data is octets:
+            self._buffer += octets[start:]
         else:
             del self._buffer[:start]
         return events
 
-    def _next(self, start: int) -> tuple[Event, int] | None:
-        head = bytes(self._buffer[start : start + 7])
+    def _next(self, data: bytes | bytearray, start: int) -> tuple[Event, int] | None:
+        head = bytes(data[start : start + 7])
         if len(head) < _LENGTH_OCTETS:
             return None
-        foreign = _foreign(head)
-        if foreign is not None:
-            return Foreign(foreign, bytes(self._buffer[start:])), start
-        if head[0] == der.SEQUENCE:
-            return self._next_bare(head, start)
-        if head[:_LENGTH_OCTETS] == b"\0\0\0\0":
+        if head[0]:  # as a length it would be absurd
+            foreign = _foreign(head)
+            if foreign is not None:
+                return Foreign(foreign, bytes(data[start:])), start
+            if head[0] == der.SEQUENCE:
+                return self._next_bare(data, head, start)
+        length = int.from_bytes(head[:_LENGTH_OCTETS], "big")
+        if not length:
             raise _broken("a record of length 0")
         if len(head) == _LENGTH_OCTETS:
             return None
-        return self._next_framed(head, start)
+        return self._next_framed(data, start, head, length)
 
-    def _next_framed(self, head: bytes, start: int) -> tuple[Event, int] | None:
-        framing = _framing(head[4])
-        if framing is None or framing not in self._accepted:
+    def _next_framed(
+        self, data: bytes | bytearray, start: int, head: bytes, length: int
+    ) -> tuple[Event, int] | None:
+        form = self._forms.get(head[4])
+        if form is None:
             raise self._unsupported()
-        prefix = _PREFIX_OCTETS[framing]
-        length = int.from_bytes(head[:_LENGTH_OCTETS], "big")
-        if length < prefix:
-            raise _broken("a record shorter than its own head", framing)
-        if length - prefix > self._limit:
-            raise _broken("a record above the limit", framing)
-        if len(head) < _LENGTH_OCTETS + prefix:
+        size = length - form.prefix_octets
+        if size < 0:
+            raise _broken("a record shorter than its own head", form.framing)
+        if size > self._limit:
+            raise _broken("a record above the limit", form.framing)
+        head_octets = form.head_octets
+        if len(head) < head_octets:
             return None
-        kind = head[_LENGTH_OCTETS + prefix - 1]
-        if kind not in _TYPES[framing]:
+        kind = form.types.get(head[head_octets - 1])
+        if kind is None:
             raise _broken(
-                "unknown type of record", framing, ErrorMessageCode.INVALID_MESSAGE_TYPE
+                "unknown type of record",
+                form.framing,
+                ErrorMessageCode.INVALID_MESSAGE_TYPE,
             )
-        end = start + _LENGTH_OCTETS + length
-        if len(self._buffer) < end:
+        start += head_octets
+        end = start + size
+        if len(data) < end:
             return None
-        close = framing is Framing.TCP_DRAFT and bool(head[5] & _CLOSE_FLAG)
-        value = bytes(self._buffer[start + _LENGTH_OCTETS + prefix : end])
-        return Record(framing, RecordType(kind), close, value), end
+        close = form is _DRAFT_FORM and head[5] & _CLOSE_FLAG != 0
+        return _make_record(form.framing, kind, close, bytes(data[start:end])), end
 
-    def _next_bare(self, head: bytes, start: int) -> tuple[Event, int] | None:
+    def _next_bare(
+        self, data: bytes | bytearray, head: bytes, start: int
+    ) -> tuple[Event, int] | None:
         count = head[1] & 0x7F if head[1] & 0x80 else 0
         if count > 3 or head[1] == 0x80 or Framing.BARE not in self._accepted:
             raise self._unsupported()
@@ -238,10 +286,12 @@ class RecordReader:
         if length > self._limit:
             raise _broken("a message above the limit", Framing.BARE)
         end = start + 2 + count + length
-        if len(self._buffer) < end:
+        if len(data) < end:
             return None
-        value = bytes(self._buffer[start:end])
-        record = Record(Framing.BARE, RecordType.PKI_REQ, close=False, value=value)
+        value = bytes(data[start:end])
+        record = _make_record(
+            Framing.BARE, RecordType.PKI_REQ, close=False, value=value
+        )
         return record, end
 
     def _unsupported(self) -> _BrokenStreamError:
@@ -263,13 +313,12 @@ def encode_record(record: Record) -> bytes:
             raise ValueError("bare DER carries messages only")
         return record.value
     if record.framing is Framing.RFC2510:
-        length = len(record.value) + 1
-        return length.to_bytes(4, "big") + bytes((record.type,)) + record.value
+        return _rfc2510_head(len(record.value) + 1, record.type) + record.value
     if record.type is RecordType.PARTIAL_MSG_REP:
         raise ValueError("the draft has no partialMsgRep")
     length = len(record.value) + _DRAFT_PREFIX_OCTETS
-    head = bytes((DRAFT_VERSION, _CLOSE_FLAG * record.close, record.type))
-    return length.to_bytes(4, "big") + head + record.value
+    flags = _CLOSE_FLAG * record.close
+    return _draft_head(length, DRAFT_VERSION, flags, record.type) + record.value
 
 
 def encode_request(framing: Framing, message: bytes, *, close: bool = False) -> bytes:
@@ -279,7 +328,7 @@ def encode_request(framing: Framing, message: bytes, *, close: bool = False) -> 
 
 def encode_response(framing: Framing, message: bytes, *, close: bool = False) -> bytes:
     """A ``PKIMessage`` in answer: type 05 in both framings."""
-    return encode_record(Record(framing, RecordType.PKI_REP, close, message))
+    return encode_record(_make_record(framing, RecordType.PKI_REP, close, message))
 
 
 def encode_partial_response(reference: int, check_at: int, message: bytes) -> bytes:
@@ -414,12 +463,6 @@ def _foreign(head: bytes) -> ForeignProtocol | None:
     if head[:2] == b"\x16\x03":
         return ForeignProtocol.TLS
     return ForeignProtocol.HTTP if head[:4] in _HTTP_METHODS else None
-
-
-def _framing(octet: int) -> Framing | None:
-    if octet == DRAFT_VERSION:
-        return Framing.TCP_DRAFT
-    return Framing.RFC2510 if octet <= RecordType.ERROR_MSG_REP else None
 
 
 def _broken(
