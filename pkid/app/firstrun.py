@@ -168,5 +168,5 @@ class FirstRun:
         if self.is_done:
             found = tomllib.loads(path.read_text("utf-8"))
             return found["cmp"]["secret"], found["rest"]["p12_password"]
-        secret = (self.directory / SECRET_FILE).read_text("ascii").strip()
+        secret = (self.directory / SECRET_FILE).read_text("utf-8").strip()
         return secret, self._password
