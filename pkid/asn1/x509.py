@@ -48,7 +48,10 @@ class AlgorithmIdentifier:
 
 def _decode_algorithm(contents: bytes) -> AlgorithmIdentifier:
     oid, parameters = der.split_oid(contents)
-    return AlgorithmIdentifier(oid, der.one_element(parameters) if parameters else None)
+    return _make_algorithm(oid, der.one_element(parameters) if parameters else None)
+
+
+_make_algorithm = constructor(AlgorithmIdentifier)
 
 
 _decode_short_algorithm = lru_cache(maxsize=256)(_decode_algorithm)
