@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, TypeVar, assert_never
 
 from pkid.asn1 import der, oids
 from pkid.asn1.names import GeneralName
@@ -186,6 +186,7 @@ def encode_archive_options(options: PKIArchiveOptions) -> bytes:
             return der.encode(_KEY_GEN_PARAMETERS, options.octets)
         case ArchiveRemGenPrivKey():
             return der.implicit(2, der.boolean(value=options.wanted))
+    assert_never(options)
 
 
 # --- the table ------------------------------------------------------------------

@@ -10,6 +10,7 @@ method is good enough, and for which key, is not decided here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
 from pkid.asn1 import der
 from pkid.messages.crmf import (
@@ -60,6 +61,7 @@ def decode_proof(popo: POPOPrivKey) -> PrivKeyProof:
             return PKMACValue.decode(contents)
         case PrivKeyMethod.ENCRYPTED_KEY:
             return EnvelopedKey(checked_enveloped_data(der.sequence(contents)))
+    assert_never(popo.method)
 
 
 def make_popo(key_use: KeyUse, proof: PrivKeyProof) -> POPOPrivKey:
@@ -81,3 +83,4 @@ def make_popo(key_use: KeyUse, proof: PrivKeyProof) -> POPOPrivKey:
         case EnvelopedKey():
             contents = der.single(proof.enveloped, der.SEQUENCE)
             return POPOPrivKey(key_use, PrivKeyMethod.ENCRYPTED_KEY, contents)
+    assert_never(proof)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 from pkid.asn1 import der
 from pkid.asn1.names import (
@@ -115,3 +115,4 @@ def _encode_source(source: CRLSource) -> bytes:
             return der.explicit(0, der.implicit(1, source.rdn))
         case CRLIssuer():
             return der.explicit(1, encode_general_names(source.names))
+    assert_never(source)

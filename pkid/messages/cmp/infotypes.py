@@ -23,6 +23,7 @@ from pkid.messages.cmp.announcements import (
 from pkid.messages.cmp.certreqtemplate import CertReqTemplateContent
 from pkid.messages.cmp.crlstatus import CRLStatus
 from pkid.messages.cmp.header import InfoTypeAndValue
+from pkid.messages.cmp.kem import KemCiphertextInfo
 from pkid.messages.cmp.nested import decode_messages, encode_messages
 from pkid.messages.encryptedkeys import (
     EncryptedKey,
@@ -38,34 +39,6 @@ from pkid.messages.opentypes import (
 )
 
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True, slots=True)
-class KemCiphertextInfo:
-    """A key for a MAC, encapsulated.
-
-    :ivar kem: the mechanism.
-    :ivar ct: the ciphertext, in octets.
-    """
-
-    kem: AlgorithmIdentifier
-    ct: bytes
-
-    @classmethod
-    def decode(cls, element: bytes) -> KemCiphertextInfo:
-        """Read a ``KemCiphertextInfo``, whole.
-
-        :raises PKIError: ``MALFORMED``.
-        """
-        cursor = der.Cursor(der.single(element, der.SEQUENCE))
-        kem = AlgorithmIdentifier.decode(cursor.take(der.SEQUENCE))
-        ct = cursor.take(der.OCTET_STRING)
-        cursor.finish()
-        return cls(kem, ct)
-
-    def encode(self) -> bytes:
-        """The ``KemCiphertextInfo`` SEQUENCE."""
-        return der.sequence(self.kem.encode(), der.octet_string(self.ct))
 
 
 @dataclass(frozen=True, slots=True)

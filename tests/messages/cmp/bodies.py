@@ -30,6 +30,8 @@ from pkid.messages.cmp.crlstatus import (
     FullName,
     NameRelativeToCRLIssuer,
 )
+from pkid.messages.cmp.kem import KemCiphertextInfo
+from pkid.messages.cmp.keypairs import CertifiedKeyPair
 from pkid.messages.cmp.nested import NestedMessageContent
 from pkid.messages.cmp.recovery import KeyRecRepContent
 from pkid.messages.cmp.status import PKIStatus
@@ -61,11 +63,13 @@ CHALLENGES = st.lists(
 ANSWERS = st.lists(make.INTEGERS, max_size=3).map(
     lambda integers: POPODecKeyRespContent(tuple(integers))
 )
+# An empty name in a template is lost by pyasn1.
+NAMES = make.NAMES.filter(lambda name: not name.is_empty).map(lambda name: name.der)
 TEMPLATES_OF_CAS = st.builds(
     crmf.CertTemplate,
     version=st.none() | st.just(2),
-    issuer=st.none() | make.NAMES.map(lambda name: name.der),
-    subject=st.none() | make.NAMES.map(lambda name: name.der),
+    issuer=st.none() | NAMES,
+    subject=st.none() | NAMES,
     extensions=make.EXTENSION_LISTS,
 )
 CERT_REQ_TEMPLATES = st.builds(
@@ -101,9 +105,13 @@ def updates(certificates: Octets) -> st.SearchStrategy[RootCaKeyUpdateContent]:
     )
 
 
-def rare(certificates: Octets, crls: Octets) -> dict[BodyType, Any]:
+def rare(
+    certificates: Octets,
+    crls: Octets,
+    pairs: st.SearchStrategy[CertifiedKeyPair],
+) -> dict[BodyType, Any]:
     """Contents of the bodies that few messages have."""
-    histories = st.lists(make.key_pairs(certificates), max_size=2).map(tuple)
+    histories = st.lists(pairs, max_size=2).map(tuple)
     return {
         BodyType.POPDECC: CHALLENGES,
         BodyType.POPDECR: ANSWERS,
@@ -138,7 +146,7 @@ def contents(
     """Contents of all body types."""
     return {
         **make.contents(certificates),
-        **rare(certificates, certificates),
+        **rare(certificates, certificates, make.key_pairs(certificates)),
         BodyType.NESTED: some(messages).map(NestedMessageContent),
     }
 
