@@ -188,6 +188,7 @@ class Answer:
     """What came back, taken apart.
 
     :ivar status: of the first response or status; None where the body has none.
+    :ivar certificate: the first that came.
     """
 
     message: PKIMessage
@@ -224,10 +225,10 @@ def decode_answer(octets: bytes) -> Answer:
     status: PKIStatusInfo | None = None
     certificate: bytes | None = None
     if isinstance(content, CertRepMessage):
-        (response,) = content.responses
-        status = response.status
-        pair = response.certified_key_pair
-        certificate = None if pair is None else pair.certificate
+        status = content.responses[0].status
+        pairs = [response.certified_key_pair for response in content.responses]
+        found = [pair.certificate for pair in pairs if pair is not None]
+        certificate = found[0] if found else None
     elif isinstance(content, ErrorMsgContent):
         status = content.status_info
     elif message.body_type is BodyType.RP:

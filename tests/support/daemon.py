@@ -51,6 +51,7 @@ class Daemon:
 
     :ivar state: the state directory.
     :ivar settings: further ``--set`` texts.
+    :ivar tcp_listener: whose door `tcp` is.
     :ivar log_path: standard output and error of all its processes, one after another.
     """
 
@@ -66,6 +67,7 @@ class Daemon:
         self.state = folder / "state"
         self.log_path = folder / "pkid.log"
         self.settings = tuple(settings)
+        self.tcp_listener = "cmp-tcp"
         self._folder = folder
         self._environment = environment or {}
         self._wrapper = tuple(wrapper)
@@ -86,7 +88,7 @@ class Daemon:
 
     @property
     def tcp(self) -> Door:
-        return self._door("cmp-tcp")
+        return self._door(self.tcp_listener)
 
     @property
     def credentials(self) -> dict[str, Any]:
@@ -177,6 +179,13 @@ class Daemon:
         cmp = self.credentials["cmp"]
         return MacCredential(
             cmp["reference"].encode(), cmp["secret"].encode(), **options
+        )
+
+    def added_credential(self, **options: Any) -> MacCredential:
+        """A secret of its own for the caller: who guesses at it locks no other."""
+        made = self.ask_tool("secret", "add")
+        return MacCredential(
+            made["reference"].encode(), made["secret"].encode(), **options
         )
 
     def http_wire(self, **options: Any) -> HTTPWire:
