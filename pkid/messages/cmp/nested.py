@@ -3,7 +3,7 @@
 Pure. Inner messages stay octets. How deep and how many they are is found here, once,
 before anybody reads one: whoever takes an inner message apart can rely on it.
 
-**Source:** RFC 9810 sections 5.1.1.3, 5.1.3.5 and 5.3.22 (appendix F, ``PKIMessages``).
+**Source:** RFC 9810 sections 5.1.1.3 and 5.1.3.5, appendix F (``PKIMessages``).
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from pkid.messages.cmp.lists import decode_sequences
 MAX_NESTING_DEPTH: Final = 2
 # Counted over all layers, messages that hold others left out.
 MAX_NESTED_MESSAGES: Final = 16
+# Doors have their own limit, which is lower; this one holds whatever the door.
+MAX_NESTED_OCTETS: Final = 1 << 20
 
 _NESTED: Final = 0xB4
 
@@ -37,7 +39,7 @@ class NestedMessageContent:
         """Read ``NestedMessageContent``, whole.
 
         :raises PKIError: ``MALFORMED``, also above `MAX_NESTING_DEPTH` layers (this
-            one is the first) or `MAX_NESTED_MESSAGES` messages.
+            one is the first), `MAX_NESTED_MESSAGES` messages or `MAX_NESTED_OCTETS`.
         """
         return cls(decode_messages(element))
 
@@ -51,6 +53,8 @@ def decode_messages(element: bytes) -> tuple[bytes, ...]:
 
     :raises PKIError: ``MALFORMED``, with the limits of `NestedMessageContent`.
     """
+    if len(element) > MAX_NESTED_OCTETS:
+        der.malformed(f"nested messages of more than {MAX_NESTED_OCTETS} octets")
     contents = der.single(element, der.SEQUENCE)
     found = decode_sequences(contents, MAX_NESTED_MESSAGES)
     if _count(found, 1) > MAX_NESTED_MESSAGES:

@@ -180,6 +180,6 @@ def info_values(
         (infotypes.CRLS, some(crls)),
         (
             infotypes.KEM_CIPHERTEXT_INFO,
-            st.builds(infotypes.KemCiphertextInfo, make.ALGORITHMS, make.OCTETS),
+            st.builds(KemCiphertextInfo, make.ALGORITHMS, make.OCTETS),
         ),
     ]

@@ -16,6 +16,7 @@ from pkid.messages.cmp.header import PKIHeader
 from pkid.messages.cmp.message import PKIMessage, decode_body, encode_message
 from pkid.messages.cmp.nested import (
     MAX_NESTED_MESSAGES,
+    MAX_NESTED_OCTETS,
     NestedMessageContent,
     decode_messages,
 )
@@ -66,6 +67,15 @@ def test_messages_are_counted_over_all_layers() -> None:
     half = nest(*[REQUEST] * (MAX_NESTED_MESSAGES // 2))
     assert held(nest(half, half)) == (half, half)
     assert_malformed(held, nest(half, half, REQUEST))
+
+
+@pytest.mark.requirement("CMP-139")
+def test_nested_messages_are_bounded_in_octets() -> None:
+    def padded(octets: int) -> bytes:
+        return der.sequence(der.sequence(der.octet_string(bytes(octets))))
+
+    assert len(decode_messages(padded(MAX_NESTED_OCTETS - 64))) == 1
+    assert_malformed(decode_messages, padded(MAX_NESTED_OCTETS))
 
 
 def test_broken_inner_message_does_not_refuse_those_beside_it() -> None:
