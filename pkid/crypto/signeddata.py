@@ -105,7 +105,7 @@ class SignedDataDraft:
 
 
 def draft_signed_data(
-    content: bytes,
+    content: bytes | None,
     content_type: str,
     sid: CertificateIdentifier,
     algorithm: AlgorithmIdentifier,
@@ -118,7 +118,9 @@ def draft_signed_data(
 
     ``contentType`` and ``messageDigest`` are always among the signed attributes.
 
-    :param content: octets of ``eContent``: for ``id-data`` octets, else DER.
+    :param content: octets of ``eContent``: for ``id-data`` octets, else DER; None
+        leaves it out, and the digest is that of nothing (SCEP answers so when it has
+        nothing to send, RFC 8894 section 3.2.2).
     :param sid: of the signer's certificate, see `pkid.crypto.envelope.identifier_of`.
     :param algorithm: from `pkid.crypto.algorithms.signature_algorithm_for` of its key.
     :param attributes: further signed attributes, such as ``signingTime``.
@@ -131,7 +133,7 @@ def draft_signed_data(
         (
             Attribute(oids.PKCS9_CONTENT_TYPE, (der.oid(content_type),)),
             Attribute(
-                oids.PKCS9_MESSAGE_DIGEST, (der.octet_string(digest(name, content)),)
+                oids.PKCS9_MESSAGE_DIGEST, (der.octet_string(digest(name, content or b"")),)
             ),
             *attributes,
         )
@@ -149,7 +151,7 @@ def draft_signed_data(
 
 
 def sign_data(
-    content: bytes,
+    content: bytes | None,
     content_type: str,
     certificate: Certificate,
     algorithm: AlgorithmIdentifier,
