@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pkid.engine.model import (
-    AuditEvent,
     RequestContext,
     TransactionKey,
+    make_audit_event,
 )
 from pkid.engine.ports import AppendAudit, InsertAuditCheckpoint, MessageSigner, Store
 from pkid.errors import PKIError
@@ -50,7 +50,7 @@ def of_action(
     """
     transaction = facts.transaction
     return AppendAudit(
-        AuditEvent(
+        make_audit_event(
             at=at,
             action=action,
             outcome=outcome,

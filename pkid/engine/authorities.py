@@ -72,9 +72,11 @@ class Authorities:
         self._by_name: dict[str, Authority] = {}
         self._by_subject: dict[bytes, str] = {}
         self._identities: dict[str, MessageIdentity] = {}
+        self._own_keys: set[bytes] = set()
 
     async def load(self) -> None:
-        """Open every stored authority that is active."""
+        """Open every stored authority that is active, and know our own keys."""
+        self._own_keys.update(await self._store.own_keys())
         for record in await self._store.list_authorities():
             if record.active:
                 self.add(await self.open(record))
@@ -124,6 +126,17 @@ class Authorities:
     def anchors(self) -> tuple[bytes, ...]:
         """Certificates of all authorities at work."""
         return tuple(authority.certificate for authority in self._by_name.values())
+
+    def add_key(self, public_key: bytes) -> None:
+        """Know a key of ours, before anybody can ask for a certificate of it.
+
+        :param public_key: SubjectPublicKeyInfo.
+        """
+        self._own_keys.add(public_key)
+
+    def is_own_key(self, public_key: bytes) -> bool:
+        """Whether this SubjectPublicKeyInfo is one of our own keys (ENG-14)."""
+        return public_key in self._own_keys
 
     def set_identity(self, authority: str, identity: MessageIdentity) -> None:
         """Let this identity sign messages in the authority's name."""

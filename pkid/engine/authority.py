@@ -1,7 +1,8 @@
 """The doors of the engine: the only object that responders and operators talk to.
 
-Every public method that works returns a Deferred; the work itself is in the modules
-named after it. A caller that goes away never cancels what was begun.
+Every public method that writes returns a Deferred, and a caller that goes away never
+cancels what was begun; what only reads is a coroutine, run by its caller. The work
+itself is in the modules named after it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ from pkid.engine.creation import (
     ServiceCertificate,
     ServiceIdentity,
 )
-from pkid.engine.credentials import AuthenticationFailure, SharedSecret
+from pkid.engine.credentials import (
+    AuthenticationFailure,
+    OpenedSecrets,
+    SharedSecret,
+)
 from pkid.engine.enrollment import Enrollment
 from pkid.engine.identification import Identification, UnlistedUnitError
 from pkid.engine.model import (
@@ -97,12 +102,12 @@ class CertificateAuthority:
     def __init__(self, suppliers: Suppliers, policies: Callable[[], Policies]) -> None:
         self._store = suppliers.store
         self._keys = suppliers.keys
-        self._box = suppliers.box
         self._clock = suppliers.clock
         self._workers = suppliers.workers
         self._policies = policies
         self._authorities = Authorities(suppliers.store, suppliers.keys)
         self._identification = Identification(suppliers.store)
+        self._secrets = OpenedSecrets(suppliers.box)
         self._refusals = RefusalLimiter(suppliers.clock)
         self.clock_guard = ClockGuard(suppliers.clock)
         self._dirty: set[str] = set()
@@ -189,18 +194,16 @@ class CertificateAuthority:
             await self._audit_refusal(error, "issue", actor, request.context, facts)
             raise
 
-    def find_transaction(
-        self, key: TransactionKey
-    ) -> Deferred[TransactionRecord | None]:
+    async def find_transaction(self, key: TransactionKey) -> TransactionRecord | None:
         """The transaction of that key."""
-        return self.run(self._store.find_transaction(key))
+        return await self._store.find_transaction(key)
 
-    def find_transactions_by_id(
+    async def find_transactions_by_id(
         self, protocol: str, alias: str, transaction_id: bytes
-    ) -> Deferred[Sequence[TransactionRecord]]:
+    ) -> Sequence[TransactionRecord]:
         """All requesters' transactions of that id at one entrance."""
-        return self.run(
-            self._store.find_transactions_by_id(protocol, alias, transaction_id)
+        return await self._store.find_transactions_by_id(
+            protocol, alias, transaction_id
         )
 
     def collect(self, key: TransactionKey) -> Deferred[Outcome]:
@@ -272,18 +275,14 @@ class CertificateAuthority:
 
     # --- who asks ----------------------------------------------------------------
 
-    def find_secret(
+    async def find_secret(
         self, kind: CredentialKind, reference: str, alias: str
-    ) -> Deferred[SharedSecret | None]:
+    ) -> SharedSecret | None:
         """The shared secret of a reference, opened, if it is for this alias."""
-
-        async def work() -> SharedSecret | None:
-            found = await self._store.find_credential(kind, reference)
-            if found is None or found.alias not in ("", alias):
-                return None
-            return credentials.opened(found, box=self._box, now=self._clock.now())
-
-        return self.run(work())
+        found = await self._store.find_credential(kind, reference)
+        if found is None or found.alias not in ("", alias):
+            return None
+        return self._secrets.open(found, self._clock.now())
 
     def report_failure(self, failure: AuthenticationFailure) -> Deferred[None]:
         """Audit a failed authentication and count it against the secret named."""
@@ -313,47 +312,41 @@ class CertificateAuthority:
 
         return self.run(work())
 
-    def identify(
+    async def identify(
         self, alias: Alias, leaf: bytes, others: Sequence[bytes]
-    ) -> Deferred[Requester]:
+    ) -> Requester:
         """Whose certificate this is (`pkid.engine.identification`)."""
-        return self.run(
-            self._identification.identify(
-                alias, leaf, others, self._policies(), self._clock.now()
-            )
+        return await self._identification.identify(
+            alias, leaf, others, self._policies(), self._clock.now()
         )
 
     # --- certificates ------------------------------------------------------------
 
-    def find_certificate(
+    async def find_certificate(
         self, reference: CertificateReference
-    ) -> Deferred[CertificateRecord | None]:
+    ) -> CertificateRecord | None:
         """The record of a certificate."""
-        return self.run(self._store.find_certificate(reference))
+        return await self._store.find_certificate(reference)
 
-    def find_certificate_by_issuer(
+    async def find_certificate_by_issuer(
         self, issuer: Name, serial: int
-    ) -> Deferred[CertificateRecord | None]:
+    ) -> CertificateRecord | None:
         """The record of a certificate named as protocols name it."""
+        authority = self._authorities.find_by_subject(issuer)
+        if authority is None:
+            return None
+        reference = CertificateReference(authority.name, serial)
+        return await self._store.find_certificate(reference)
 
-        async def work() -> CertificateRecord | None:
-            authority = self._authorities.find_by_subject(issuer)
-            if authority is None:
-                return None
-            reference = CertificateReference(authority.name, serial)
-            return await self._store.find_certificate(reference)
-
-        return self.run(work())
-
-    def certificate_der(self, reference: CertificateReference) -> Deferred[bytes]:
+    async def certificate_der(self, reference: CertificateReference) -> bytes:
         """The octets of a certificate."""
-        return self.run(self._store.get_certificate_der(reference))
+        return await self._store.get_certificate_der(reference)
 
-    def search_certificates(
+    async def search_certificates(
         self, query: CertificateQuery
-    ) -> Deferred[Sequence[CertificateRecord]]:
+    ) -> Sequence[CertificateRecord]:
         """Certificates, newest first."""
-        return self.run(self._store.search_certificates(query))
+        return await self._store.search_certificates(query)
 
     def revoke(
         self, request: revocation.RevocationRequest

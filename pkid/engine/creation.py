@@ -125,6 +125,7 @@ class Creation:
             return existing
         key = f"ca-{new.name}"
         spki = await self._keys.generate(key, new.key_spec, "certificate-signing")
+        self._authorities.add_key(spki)
         issuer = None if new.parent else await self._unsigned_root(new, key, spki)
         above = () if new.parent is None else self._authorities.get(new.parent).chain
         alias = _system_alias(
@@ -163,6 +164,7 @@ class Creation:
         """A certificate for the daemon itself, made anew only when it must be."""
         key = f"service-{wanted.name}"
         spki = await self._keys.generate(key, wanted.key_spec, wanted.purpose)
+        self._authorities.add_key(spki)
         issuer = self._authorities.get(wanted.authority)
         current = await self._current(wanted, spki)
         if current is not None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from pkid.asn1.constructors import constructor
 from pkid.engine.model import (
     Credential,
     CredentialKind,
@@ -26,6 +27,8 @@ FAILURES_BEFORE_LOCK = 10
 LOCK_PERIOD = timedelta(minutes=1)
 SECRET_OCTETS = 20
 MAX_REFERENCE_OCTETS = 128
+#: Opened secrets kept in memory.
+MAX_OPENED = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,9 @@ class SharedSecret:
     requester: Requester
     usable: bool
     hint: str = ""
+
+
+_make_shared_secret = constructor(SharedSecret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,24 +129,69 @@ def mint(
     return IssuedSecret(credential, secret)
 
 
-def opened(credential: Credential, *, box: SecretBox, now: datetime) -> SharedSecret:
-    """Open a stored secret and say whether it is still usable."""
-    reason = _why_unusable(credential, now)
-    name = f"{credential.kind.value}:{credential.reference}"
-    return SharedSecret(
-        credential=credential,
-        secret=box.open(
-            credential.sealed, associated_data(credential.kind, credential.reference)
-        ),
-        requester=Requester(
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What of a credential never changes, unlike its uses and failures."""
+
+    secret: bytes = field(repr=False)
+    requester: Requester
+
+
+class OpenedSecrets:
+    """Opens stored secrets and says whether they are still usable.
+
+    What was opened is remembered, up to `MAX_OPENED`: a device that enrols thousands
+    of times under one secret has it decrypted once. The sealed octets are part of the
+    key, so that another secret under the same row is opened anew; uses, failures and
+    expiry are read from the row each time.
+    """
+
+    __slots__ = ("_box", "_opened")
+
+    def __init__(self, box: SecretBox) -> None:
+        self._box = box
+        self._opened: dict[tuple[int, bytes, str, str], _Opened] = {}
+
+    def open(self, credential: Credential, now: datetime) -> SharedSecret:
+        """Open a stored secret and say whether it is still usable."""
+        reason = _why_unusable(credential, now)
+        known = self._open(credential)
+        return _make_shared_secret(
+            credential=credential,
+            secret=known.secret,
+            requester=known.requester,
+            usable=not reason,
+            hint=reason
+            and f"reference {credential.reference} {reason}: pkid secret add",
+        )
+
+    def _open(self, credential: Credential) -> _Opened:
+        key = (
+            credential.id,
+            credential.sealed,
+            credential.entity,
+            credential.subject,
+        )
+        found = self._opened.get(key)
+        if found is None:
+            found = _opened(credential, self._box)
+            if len(self._opened) >= MAX_OPENED:
+                del self._opened[next(iter(self._opened))]
+            self._opened[key] = found
+        return found
+
+
+def _opened(credential: Credential, box: SecretBox) -> _Opened:
+    kind, reference = credential.kind, credential.reference
+    return _Opened(
+        box.open(credential.sealed, associated_data(kind, reference)),
+        Requester(
             kind=RequesterKind.CREDENTIAL,
-            identity=f"secret:{name}",
+            identity=f"secret:{kind.value}:{reference}",
             credential=credential.id,
             entity=credential.entity or None,
             subject_pattern=credential.subject,
         ),
-        usable=not reason,
-        hint=reason and f"reference {credential.reference} {reason}: pkid secret add",
     )
 
 

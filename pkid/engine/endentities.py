@@ -14,7 +14,13 @@ from datetime import datetime
 from pkid.asn1 import oids
 from pkid.asn1.names import Name
 from pkid.engine.aliases import NameRule, NameScheme
-from pkid.engine.model import EndEntity, EntityStatus, Requester, RequesterKind
+from pkid.engine.model import (
+    EndEntity,
+    EntityStatus,
+    Requester,
+    RequesterKind,
+    make_end_entity,
+)
 from pkid.errors import ErrorCode, PKIError
 
 _PART_OIDS = {name: oid for oid, name in oids.NAME_BY_OID.items()}
@@ -119,7 +125,7 @@ def from_request(
     name: str, subject: Name, authority: str, requester: Requester, now: datetime
 ) -> EndEntity:
     """The entity that RA mode makes."""
-    return EndEntity(
+    return make_end_entity(
         name=name,
         status=EntityStatus.GENERATED,
         created=now,

@@ -37,6 +37,8 @@ from pkid.engine.model import (
     TransactionStatus,
     UpdateState,
     VouchedPossession,
+    make_certificate_record,
+    make_issued,
 )
 from pkid.engine.policy import CertificatePlan, plan_certificate
 from pkid.engine.ports import (
@@ -274,7 +276,7 @@ class Enrollment:
     ) -> None:
         if request.requester.kind is RequesterKind.SYSTEM:
             return
-        if await self._store.is_own_key(plan.key.spki):
+        if self._authorities.is_own_key(plan.key.spki):
             raise PKIError(
                 ErrorCode.BAD_TEMPLATE, "this public key is not the requester's own"
             )
@@ -320,7 +322,7 @@ class Enrollment:
     ) -> Issued:
         wait = request.confirmation
         confirm_by = None if wait is None else (now + wait).replace(microsecond=0)
-        outcome = Issued(
+        outcome = make_issued(
             certificate=signed.record,
             der=signed.der,
             chain=signed.chain,
@@ -492,7 +494,7 @@ def _record(
     now: datetime,
 ) -> CertificateRecord:
     waits = request.confirmation is not None
-    return CertificateRecord(
+    return make_certificate_record(
         reference=CertificateReference(issuer.name, serial),
         subject=plan.subject.text(),
         fingerprint=hashlib.sha256(octets).digest(),

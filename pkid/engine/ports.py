@@ -352,8 +352,8 @@ class Store(Protocol):
 
     async def find_key_handle(self, name: str) -> KeyHandleRecord | None: ...
 
-    async def is_own_key(self, public_key: bytes) -> bool:
-        """Whether this SubjectPublicKeyInfo is one of our own keys (ENG-14)."""
+    async def own_keys(self) -> Sequence[bytes]:
+        """SubjectPublicKeyInfo of all our own keys."""
         ...
 
     async def outbox(self, limit: int) -> Sequence[OutboxTask]: ...

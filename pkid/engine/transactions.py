@@ -14,6 +14,7 @@ from pkid.engine.model import (
     EnrollmentRequest,
     TransactionRecord,
     TransactionStatus,
+    make_transaction_record,
 )
 
 REPLAY_WINDOW = timedelta(days=1)
@@ -27,7 +28,7 @@ def of_issued(
     state: bytes,
 ) -> TransactionRecord:
     """The row of a request that was granted at once."""
-    return TransactionRecord(
+    return make_transaction_record(
         key=request.transaction,
         request_hash=request.request_hash,
         status=TransactionStatus.ISSUED if confirm_by else TransactionStatus.DONE,

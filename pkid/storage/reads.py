@@ -386,10 +386,9 @@ class StoreReads:
         )
         return None if row is None else rows.to_key_handle(row)
 
-    async def is_own_key(self, public_key: bytes) -> bool:
-        """Whether this SubjectPublicKeyInfo is one of our own keys."""
-        statement = "SELECT 1 FROM key_handles WHERE public_key = ?"
-        return self._one(statement, (public_key,)) is not None
+    async def own_keys(self) -> Sequence[bytes]:
+        """SubjectPublicKeyInfo of all our own keys."""
+        return [row[0] for row in self._all("SELECT public_key FROM key_handles")]
 
     async def outbox(self, limit: int) -> Sequence[OutboxTask]:
         """Publication tasks, oldest first."""

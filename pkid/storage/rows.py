@@ -36,6 +36,10 @@ from pkid.engine.model import (
     TransactionRecord,
     TransactionStatus,
     UpdateState,
+    make_certificate_record,
+    make_credential,
+    make_end_entity,
+    make_transaction_record,
 )
 from pkid.errors import ErrorCode, PKIError
 
@@ -157,7 +161,7 @@ def from_certificate(record: CertificateRecord, number: NameNumber) -> Row:
 
 def to_certificate(row: Row, text: NameText) -> CertificateRecord:
     """Record of a row in the order of `CERTIFICATE_COLUMNS`."""
-    return CertificateRecord(
+    return make_certificate_record(
         reference=CertificateReference(text(row[0]), to_serial(row[1])),
         subject=row[2],
         fingerprint=row[3],
@@ -225,7 +229,7 @@ def from_transaction(record: TransactionRecord, number: NameNumber) -> Row:
 
 def to_transaction(row: Row, text: NameText) -> TransactionRecord:
     """Record of a row in the order of `TRANSACTION_COLUMNS`."""
-    return TransactionRecord(
+    return make_transaction_record(
         key=TransactionKey(text(row[2]), text(row[1]), row[3], row[0]),
         request_hash=row[4],
         status=TransactionStatus(row[5]),
@@ -261,7 +265,7 @@ def from_entity(entity: EndEntity) -> Row:
 
 def to_entity(row: Row) -> EndEntity:
     """Record of a row in the order of `ENTITY_COLUMNS`."""
-    return EndEntity(
+    return make_end_entity(
         name=row[0],
         status=EntityStatus(row[1]),
         created=to_time(row[2]),
@@ -297,7 +301,7 @@ def from_credential(credential: Credential) -> Row:
 
 def to_credential(row: Row) -> Credential:
     """Record of a row in the order of `CREDENTIAL_COLUMNS`."""
-    return Credential(
+    return make_credential(
         id=row[0],
         kind=CredentialKind(row[1]),
         reference=row[2],

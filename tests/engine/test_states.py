@@ -76,6 +76,11 @@ class Life(RuleBasedStateMachine):
 
     @rule(request=requests)
     def enroll_or_repeat(self, request: EnrollmentRequest) -> None:
+        row = result_of(self.world.engine.find_transaction(request.transaction))
+        if row is not None and row.status.name in {"REJECTED", "EXPIRED"}:
+            with pytest.raises(PKIError):
+                self.world.enroll(request)
+            return
         issued = self.world.issue(request)
         before = self.issued.setdefault(request.transaction.transaction_id, issued)
         assert before.der == issued.der

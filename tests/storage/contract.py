@@ -533,8 +533,7 @@ class StoreContract:
         refuse(resolve, store, InsertKeyHandle(samples.key_handle("cmp")))
         refuse(resolve, store, InsertKeyHandle(samples.key_handle(public_key=b"x")))
         assert resolve(store.find_key_handle("issuing")) == handle
-        assert resolve(store.is_own_key(b"spki"))
-        assert not resolve(store.is_own_key(b"x"))
+        assert resolve(store.own_keys()) == [b"spki"]
 
     # --- audit and outbox -----------------------------------------------------------
 
