@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
 from pyasn1.codec.der import decoder, encoder
 
 from pkid.errors import ErrorCode, PKIError
@@ -40,6 +41,21 @@ def assert_malformed(operation: Callable[[bytes], object], octets: bytes) -> Non
     with pytest.raises(PKIError) as caught:
         operation(octets)
     assert caught.value.code is ErrorCode.MALFORMED
+
+
+CHANGES = st.lists(
+    st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)),
+    min_size=1,
+    max_size=3,
+)
+
+
+def changed(octets: bytes, changes: list[tuple[float, int]]) -> bytes:
+    """The octets, some of them replaced."""
+    found = bytearray(octets)
+    for place, value in changes:
+        found[int(place * len(found))] = value
+    return bytes(found)
 
 
 def assert_object_or_malformed(

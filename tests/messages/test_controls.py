@@ -27,9 +27,11 @@ from pkid.messages.controls import (
 )
 from tests.messages import strategies as make
 from tests.messages.oracle import (
+    CHANGES,
     PATIENT,
     assert_malformed,
     assert_object_or_malformed,
+    changed,
     read,
     write,
 )
@@ -249,6 +251,23 @@ def test_broken_value_is_malformed(row: ControlType[Any], octets: bytes) -> None
 def test_any_octets_give_a_value_or_MALFORMED(octets: bytes) -> None:
     for row, _, _ in ROWS:
         assert_object_or_malformed(row.decode, octets)
+
+
+@EACH_ROW
+@given(data=st.data(), changes=CHANGES)
+@PATIENT
+def test_changed_value_is_a_value_or_MALFORMED(
+    row: ControlType[Any],
+    values: st.SearchStrategy[Any],
+    spec: Any,
+    data: st.DataObject,
+    changes: list[tuple[float, int]],
+) -> None:
+    def again(octets: bytes) -> None:
+        value = row.decode(octets)
+        assert row.decode(row.encode(value)) == value
+
+    assert_object_or_malformed(again, changed(row.encode(data.draw(values)), changes))
 
 
 # --- pairs ----------------------------------------------------------------------------

@@ -44,9 +44,11 @@ from pkid.messages.privkeyproofs import make_popo
 from tests.messages import strategies as make
 from tests.messages.cmp import bodies as make_bodies
 from tests.messages.oracle import (
+    CHANGES,
     PATIENT,
     assert_malformed,
     assert_object_or_malformed,
+    changed,
     read,
     write,
 )
@@ -130,6 +132,28 @@ def test_names_of_the_bodies_are_those_of_the_RFC() -> None:
 def test_any_octets_in_any_body_give_a_content_or_MALFORMED(octets: bytes) -> None:
     for decode in body.DECODERS.values():
         assert_object_or_malformed(decode, octets)
+
+
+@given(
+    st.sampled_from(
+        sorted(make_bodies.rare(CERTIFICATES, CRLS, OLD_KEY_PAIRS))
+    ).flatmap(lambda kind: st.tuples(st.just(kind), CONTENTS[kind])),
+    CHANGES,
+)
+def test_changed_content_of_a_rare_body_is_a_content_or_MALFORMED(
+    made: tuple[BodyType, Any], changes: list[tuple[float, int]]
+) -> None:
+    kind, content = made
+
+    def again(octets: bytes) -> None:
+        found = body.DECODERS[kind](octets)
+        assert body.DECODERS[kind](inside(encode_body(kind, found))) == found
+
+    assert_object_or_malformed(again, changed(content.encode(), changes))
+
+
+def inside(octets: bytes) -> bytes:
+    return der.single(octets, octets[0])
 
 
 # --- challenges ---------------------------------------------------------------------

@@ -31,9 +31,11 @@ from pkid.messages.cmp.message import encode_message
 from tests.messages import strategies as make
 from tests.messages.cmp import bodies as make_bodies
 from tests.messages.oracle import (
+    CHANGES,
     PATIENT,
     assert_malformed,
     assert_object_or_malformed,
+    changed,
     read,
     write,
 )
@@ -116,6 +118,19 @@ def test_unknown_type_stays_octets() -> None:
 def test_any_octets_give_a_value_or_MALFORMED(octets: bytes) -> None:
     for row, _ in ROWS:
         assert_object_or_malformed(row.decode, octets)
+
+
+@given(data=st.data(), changes=CHANGES)
+def test_changed_value_is_a_value_or_MALFORMED(
+    data: st.DataObject, changes: list[tuple[float, int]]
+) -> None:
+    row, values = data.draw(st.sampled_from(ROWS))
+
+    def again(octets: bytes) -> None:
+        value = row.decode(octets)
+        assert row.decode(row.encode(value)) == value
+
+    assert_object_or_malformed(again, changed(row.encode(data.draw(values)), changes))
 
 
 # --- what pyasn1 made -----------------------------------------------------------------
