@@ -155,11 +155,7 @@ class Cursor:
 
     def optional_raw(self, tag: int) -> bytes | None:
         """The next element whole if it has this tag, else None."""
-        start = self.position
-        if start < self.stop and self.data[start] == tag:
-            self.take(tag)
-            return self.data[start : self.position]
-        return None
+        return self.raw(tag) if self.at(tag) else None
 
     def fields(self, allowed: Container[int]) -> dict[int, bytes]:
         """Contents of all remaining elements, by their context-specific tags.
@@ -292,9 +288,9 @@ def sequences(data: bytes, limit: int) -> list[bytes]:
     cursor = Cursor(data)
     found: list[bytes] = []
     while cursor.position < cursor.stop:
-        if len(found) == limit:
-            malformed(f"more than {limit} elements in a list")
         found.append(cursor.take(SEQUENCE))
+        if len(found) > limit:
+            malformed(f"more than {limit} elements in a list")
     return found
 
 
@@ -576,11 +572,6 @@ def encode_text(tag: int, text: str) -> bytes:
 def utf8_string(text: str) -> bytes:
     """UTF8String."""
     return encode(UTF8_STRING, text.encode("utf-8"))
-
-
-def printable_string(text: str) -> bytes:
-    """PrintableString; the caller keeps to its alphabet."""
-    return encode(PRINTABLE_STRING, text.encode("ascii"))
 
 
 def ia5_string(text: str) -> bytes:

@@ -270,7 +270,6 @@ def test_tags_are_replaced_or_wrapped() -> None:
     assert der.explicit(3, der.NULL) == b"\xa3\x02\x05\0"
     assert der.context(3) == 0x83
     assert der.constructed(3) == 0xA3
-    assert der.printable_string("a") == b"\x13\1a"
     assert der.ia5_string("a") == b"\x16\1a"
 
 
