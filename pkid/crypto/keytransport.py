@@ -99,12 +99,13 @@ class OAEP:
         )
 
 
-RSA_OAEP_SHA256: Final = OAEP("sha256", "sha256").algorithm
-
-
 def _digest(name: str) -> bytes:
     # RFC 4055 section 2.1 writes NULL here.
     return hash_algorithm(name, null=True).encode()
+
+
+# Stands here because making it needs what is above.
+RSA_OAEP_SHA256: Final = OAEP("sha256", "sha256").algorithm
 
 
 def _decode_algorithm(element: bytes) -> AlgorithmIdentifier:
