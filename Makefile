@@ -11,14 +11,15 @@ INSTALL := $(PIP) install --editable
 METADATA := setup.cfg pyproject.toml
 QUICK := not interop and not robustness
 
-.PHONY: help run test test-all lint format soak bench docs build news clean
+.PHONY: help run test test-long test-all lint format soak bench docs build news clean
 .PHONY: lint-layout lint-style lint-types lint-floors lint-conformance
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run       start pkid in the foreground, state in ./pkid-state'
 	@echo 'make test      the quick tests'
-	@echo 'make test-all  every test: quick, interoperation, robustness'
+	@echo 'make test-long interoperation and robustness (a quarter of an hour)'
+	@echo 'make test-all  every test: quick, then long'
 	@echo 'make lint      ruff, mypy, import-linter, conformance pages up to date'
 	@echo 'make format    let ruff rewrite the layout of the sources'
 	@echo 'make soak      the robustness tests at full length (long)'
@@ -32,10 +33,13 @@ run: $(VENV)/.run
 	exec $(BIN)/twistd -n pkid
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m '$(QUICK)'
+	$(BIN)/python -m pytest -n auto --dist loadfile -m '$(QUICK)'
 
-test-all: $(VENV)/.test
-	$(BIN)/python -m pytest
+# Load, clocks and kills want the machine for themselves: one after another.
+test-long: $(VENV)/.test
+	$(BIN)/python -m pytest -m 'interop or robustness'
+
+test-all: test test-long
 
 # Each judges by itself, so that --keep-going tells every fault at once.
 lint: lint-layout lint-style lint-types lint-floors lint-conformance
