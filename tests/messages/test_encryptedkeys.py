@@ -48,13 +48,10 @@ PRIVATE_KEY_INFOS = st.builds(
     make.ALGORITHMS,
     make.OCTETS,
 )
-# An empty name as the last of a structure is lost by pyasn1.
 KEYS_WITH_ID = st.builds(
     EncKeyWithID,
     PRIVATE_KEY_INFOS,
-    st.none()
-    | make.TEXTS
-    | make.GENERAL_NAMES.filter(lambda name: name.value != b"\x30\x00"),
+    st.none() | make.TEXTS | make.LOCATIONS,
 )
 
 
