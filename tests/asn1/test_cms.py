@@ -48,6 +48,7 @@ from pkid.asn1.cms.signed import (
     encode_certs_only,
     signed_data_version,
 )
+from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.errors import ErrorCode, PKIError
 from tests.messages.strategies import ALGORITHMS, ELEMENTS, NAMES, OCTETS, OIDS
 
@@ -342,3 +343,40 @@ def test_the_published_kem_message_is_read_and_written_alike() -> None:
     value = AuthEnvelopedData.decode_content_info(octets)
     assert isinstance(value.recipient_infos[0], KEMRecipientInfo)
     assert value.encode_content_info() == octets
+
+
+def test_an_unknown_kind_of_recipient_is_malformed() -> None:
+    assert code_of(decode_recipient_infos, b"\xa5\x00") is ErrorCode.MALFORMED
+
+
+def test_unsigned_attributes_are_kept() -> None:
+    one = Attribute("1.2.3", (der.NULL,))
+    base = der.sequence(der.oid("1.2.4"))
+    octets = der.sequence(
+        der.integer(3),
+        SubjectKeyIdentifier(b"id").encode(),
+        base,
+        base,
+        der.octet_string(b"signature"),
+        der.encode(0xA1, one.encode()),
+    )
+    signer = SignerInfo.decode(der.single(octets, der.SEQUENCE))
+    assert signer.unsigned_attributes == (one,)
+    assert signer.signed_attributes == ()
+    assert signer.encode() == octets
+
+
+def test_a_kek_length_out_of_range_is_malformed() -> None:
+    for length in (0, 65536):
+        info = KEMRecipientInfo(
+            version=0,
+            rid=SubjectKeyIdentifier(b"id"),
+            kem=AlgorithmIdentifier("1.2.3"),
+            kemct=b"",
+            kdf=AlgorithmIdentifier("1.2.3"),
+            kek_length=length,
+            ukm=None,
+            wrap=AlgorithmIdentifier("1.2.3"),
+            encrypted_key=b"",
+        )
+        assert code_of(decode_recipient_infos, info.encode()) is ErrorCode.MALFORMED

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, padding, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, x25519
 from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509 import load_der_x509_certificate
@@ -29,6 +29,7 @@ from pkid.asn1.cms.recipients import (
 )
 from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.crypto import keyagreement, keytransport
+from pkid.crypto.certificates import Certificate
 from pkid.crypto.contentciphers import (
     CBCEncryption,
     ContentCipher,
@@ -38,6 +39,7 @@ from pkid.crypto.contentciphers import (
 from pkid.crypto.decryption import (
     content_key_octets,
     decrypt,
+    decrypt_authenticated_content,
     decrypt_content,
     decrypt_with_password,
     find_recipient_info,
@@ -67,7 +69,7 @@ from tests.crypto.cmspeers import (
     signer,
     unpem,
 )
-from tests.crypto.oracles import code_of
+from tests.crypto.oracles import code_of, issue, private_key
 
 SECRET = b"correct horse battery"
 TEXT = b"The quick brown fox jumps over the lazy dog, " * 7
@@ -777,3 +779,80 @@ def test_cryptography_and_we_open_each_others() -> None:
     info = find_recipient_info(enveloped.recipient_infos, own.key, own.certificate)
     key = recover_key(info, own.key, 32, RANDOM)
     assert decrypt_content(enveloped, key) == TEXT
+
+
+# --- what else is refused -----------------------------------------------------
+
+
+OAEP = oids.ID_RSAES_OAEP
+SHA3 = AlgorithmIdentifier(oids.ID_SHA3_256).encode()
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        AlgorithmIdentifier("1.2.3"),
+        AlgorithmIdentifier(oids.RSA_ENCRYPTION, der.integer(1)),
+        AlgorithmIdentifier(OAEP),
+        AlgorithmIdentifier(OAEP, der.sequence(der.explicit(0, SHA3))),
+        AlgorithmIdentifier(OAEP, der.sequence(der.explicit(1, SHA3))),
+        AlgorithmIdentifier(OAEP, der.sequence(der.explicit(2, SHA3))),
+    ],
+    ids=["unknown", "parameters", "none", "digest", "mask", "label"],
+)
+def test_unknown_key_transport_is_a_bad_algorithm(
+    algorithm: AlgorithmIdentifier,
+) -> None:
+    own = peer("rsa").key
+    assert code_of(keytransport.transport_key, own.public_key(), algorithm, b"k") is (
+        ErrorCode.BAD_ALGORITHM
+    )
+    assert (
+        code_of(
+            keytransport.recover_transported_key, own, algorithm, bytes(256), 32, RANDOM
+        )
+        is ErrorCode.BAD_ALGORITHM
+    )
+
+
+def test_oaep_without_fields_is_sha_1() -> None:
+    algorithm = AlgorithmIdentifier(OAEP, der.sequence())
+    assert keytransport.OAEP().algorithm == algorithm
+    own = peer("rsa").key
+    encrypted = keytransport.transport_key(own.public_key(), algorithm, b"k" * 16)
+    found = keytransport.recover_transported_key(own, algorithm, encrypted, 16, RANDOM)
+    assert found == b"k" * 16
+
+
+def test_an_rsa_key_that_is_too_small_for_its_padding_is_refused() -> None:
+    small = rsa.generate_private_key(65537, 1024).public_key()
+    algorithm = keytransport.OAEP("sha512", "sha512").algorithm
+    assert code_of(keytransport.transport_key, small, algorithm, bytes(32)) is (
+        ErrorCode.BAD_ALGORITHM
+    )
+
+
+def test_a_certificate_without_key_usage_may_receive() -> None:
+    key = peer("rsa").key
+    certificate = Certificate.decode(
+        issue("CN=issuer", private_key("ec:P-256"), "CN=any", key.public_key())
+    )
+    enveloped = encrypt(TEXT, (recipient_of(certificate),), RANDOM)
+    assert decrypt(enveloped, key, RANDOM, certificate=certificate) == TEXT
+
+
+def test_content_of_one_kind_is_not_opened_as_the_other() -> None:
+    own = peer("rsa")
+    gcm = encrypt_authenticated(TEXT, (recipient_of(own.certificate),), RANDOM)
+    cbc = message_for("rsa")
+    as_cbc = replace(cbc, encrypted_content_info=gcm.encrypted_content_info)
+    as_gcm = replace(gcm, encrypted_content_info=cbc.encrypted_content_info)
+    for mixed in (as_cbc, as_gcm):
+        assert code_of(decrypt, mixed, own.key, RANDOM) is ErrorCode.BAD_ALGORITHM
+    # A cipher with a longer key than the one that was handed over.
+    longer = GCMEncryption(ContentCipher.AES_128_GCM, bytes(12)).algorithm
+    info = replace(gcm.encrypted_content_info, algorithm=longer)
+    other = replace(gcm, encrypted_content_info=info)
+    assert code_of(decrypt_authenticated_content, other, bytes(32)) is (
+        ErrorCode.BAD_MESSAGE_CHECK
+    )

@@ -103,3 +103,14 @@ def test_any_octets_are_keys_or_malformed(octets: bytes) -> None:
         except PKIError as error:
             code = error.code
         assert code is ErrorCode.MALFORMED
+
+
+def test_attributes_are_kept_and_a_public_key_in_pieces_is_joined() -> None:
+    head = der.sequence(der.oid("1.2.3")) + der.octet_string(b"k")
+    plain = der.sequence(der.integer(0), head, b"\xa0\x02\x31\x00")
+    key = OneAsymmetricKey.decode(plain)
+    assert key.attributes_octets == b"\x31\x00"
+    assert key.encode() == plain
+    pieces = b"\xa1\x08\x03\x02\x00\xab\x03\x02\x00\xcd"
+    key = OneAsymmetricKey.decode(der.sequence(der.integer(1), head, pieces))
+    assert key.public_key == b"\xab\xcd"
