@@ -12,7 +12,7 @@ from pyasn1_alt_modules import rfc9810
 from pyasn1_modules import rfc2511, rfc4211
 
 from pkid.asn1 import der, oids
-from pkid.asn1.names import GeneralName
+from pkid.asn1.names import EMPTY, GeneralName
 from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.messages import controls, crmf, registration
 from pkid.messages.controls import (
@@ -181,6 +181,12 @@ def test_oracle_of_rfc2511_reads_publication_info_alike(
         return  # general names are OCTET STRINGs in that module
     theirs = read(info.encode(), rfc2511.PKIPublicationInfo())
     assert int(theirs["action"]) == info.action
+
+
+def test_empty_name_of_a_place_is_kept() -> None:
+    place = SinglePubInfo(PublicationMethod.X500, GeneralName.directory(EMPTY))
+    info = PKIPublicationInfo(PublicationAction.PLEASE_PUBLISH, (place,))
+    assert PKIPublicationInfo.decode(info.encode()) == info
 
 
 def test_texts_are_UTF8_and_nothing_else() -> None:

@@ -12,7 +12,7 @@ from pyasn1_alt_modules import rfc4211 as alt4211
 from pyasn1_modules import rfc2511, rfc4211
 
 from pkid.asn1 import der
-from pkid.asn1.names import GeneralName
+from pkid.asn1.names import EMPTY, GeneralName
 from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.messages import crmf
 from pkid.messages.encryptedkeys import (
@@ -128,6 +128,11 @@ def test_oracle_agrees_on_keys_with_their_owner(key: EncKeyWithID) -> None:
         assert str(identifier["string"]) == key.identifier
     else:
         assert identifier.getName() == "generalName"
+
+
+def test_empty_name_of_an_owner_is_kept() -> None:
+    key = EncKeyWithID(der.sequence(), GeneralName.directory(EMPTY))
+    assert EncKeyWithID.decode(key.encode()) == key
 
 
 def test_private_key_is_not_shown() -> None:
