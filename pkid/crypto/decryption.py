@@ -15,14 +15,10 @@ caller's reading of it fails; it must answer that as it answers ``BAD_MESSAGE_CH
 
 from __future__ import annotations
 
-from typing import assert_never
-
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pkid.asn1.cms.content import (
     CertificateIdentifier,
-    IssuerAndSerialNumber,
-    SubjectKeyIdentifier,
 )
 from pkid.asn1.cms.enveloped import (
     AuthEnvelopedData,
@@ -39,7 +35,7 @@ from pkid.asn1.cms.recipients import (
     RecipientKeyIdentifier,
 )
 from pkid.crypto.algorithms import refuse
-from pkid.crypto.certificates import Certificate, subject_key_identifier
+from pkid.crypto.certificates import Certificate
 from pkid.crypto.contentciphers import (
     CBCEncryption,
     GCMEncryption,
@@ -47,7 +43,8 @@ from pkid.crypto.contentciphers import (
     decode_content_encryption,
     undecryptable,
 )
-from pkid.crypto.envelope import associated_data, identifier_of
+from pkid.crypto.envelope import associated_data
+from pkid.crypto.identifiers import is_named, key_identifier_of
 from pkid.crypto.kem import (
     KEMPrivateKey,
     decapsulate,
@@ -120,20 +117,9 @@ def _names(info: RecipientInfo, certificate: Certificate) -> bool:
 def _is_identifier(
     rid: CertificateIdentifier | RecipientKeyIdentifier, certificate: Certificate
 ) -> bool:
-    match rid:
-        case IssuerAndSerialNumber():
-            return rid == identifier_of(certificate)
-        case SubjectKeyIdentifier():
-            return rid.octets == _key_identifier(certificate)
-        case RecipientKeyIdentifier():
-            return rid.subject_key_identifier == _key_identifier(certificate)
-        case _:
-            assert_never(rid)
-
-
-def _key_identifier(certificate: Certificate) -> bytes:
-    found = subject_key_identifier(certificate)
-    return certificate.public_key_info.key_id if found is None else found
+    if isinstance(rid, RecipientKeyIdentifier):
+        return rid.subject_key_identifier == key_identifier_of(certificate)
+    return is_named(rid, certificate)
 
 
 def recover_key(

@@ -19,7 +19,6 @@ from pkid.asn1 import der, oids
 from pkid.asn1.cms.content import (
     Attribute,
     CertificateIdentifier,
-    IssuerAndSerialNumber,
     SubjectKeyIdentifier,
     encode_attributes,
 )
@@ -49,6 +48,7 @@ from pkid.crypto.contentciphers import (
     RandomSource,
 )
 from pkid.crypto.extensions import KEY_USAGE_BITS
+from pkid.crypto.identifiers import identifier_of
 from pkid.crypto.kem import (
     HKDF_SHA256,
     KEMPublicKey,
@@ -109,7 +109,7 @@ class PasswordRecipient:
     """Somebody who shares a password.
 
     :ivar password: octets; not shown.
-    :ivar iterations: 100 to 100,000.
+    :ivar iterations: 100 to 100,000; the derivation is long enough for a thread.
     :ivar pwri_kek: wrap as RFC 3211 does instead of with AES key wrap: OpenSSL's
         clients know no other way.
     """
@@ -121,11 +121,6 @@ class PasswordRecipient:
 
 
 Recipient = PublicKeyRecipient | PasswordRecipient
-
-
-def identifier_of(certificate: Certificate) -> IssuerAndSerialNumber:
-    """A certificate's name in CMS."""
-    return IssuerAndSerialNumber(certificate.issuer.der, certificate.serial)
 
 
 def recipient_of(

@@ -38,7 +38,8 @@ from pkid.crypto.algorithms import (
     refuse,
     signature_scheme,
 )
-from pkid.crypto.certificates import Certificate, subject_key_identifier
+from pkid.crypto.certificates import Certificate
+from pkid.crypto.identifiers import identifier_of, is_named
 from pkid.crypto.publickeys import PublicKeyInfo
 from pkid.errors import ErrorCode, PKIError
 
@@ -120,8 +121,8 @@ def draft_signed_data(
 
     :param content: octets of ``eContent``: for ``id-data`` octets, else DER; None
         leaves it out, and the digest is that of nothing (SCEP answers so when it has
-        nothing to send, RFC 8894 section 3.2.2).
-    :param sid: of the signer's certificate, see `pkid.crypto.envelope.identifier_of`.
+        nothing to send, RFC 8894 section 3.2).
+    :param sid: of the signer's certificate; `identifier_of` gives one.
     :param algorithm: from `pkid.crypto.algorithms.signature_algorithm_for` of its key.
     :param attributes: further signed attributes, such as ``signingTime``.
     :param certificates: whole DER each, in the order in which they shall stand.
@@ -133,7 +134,8 @@ def draft_signed_data(
         (
             Attribute(oids.PKCS9_CONTENT_TYPE, (der.oid(content_type),)),
             Attribute(
-                oids.PKCS9_MESSAGE_DIGEST, (der.octet_string(digest(name, content or b"")),)
+                oids.PKCS9_MESSAGE_DIGEST,
+                (der.octet_string(digest(name, content or b"")),),
             ),
             *attributes,
         )
@@ -170,7 +172,7 @@ def sign_data(
     draft = draft_signed_data(
         content,
         content_type,
-        IssuerAndSerialNumber(certificate.issuer.der, certificate.serial),
+        identifier_of(certificate),
         algorithm,
         attributes=attributes,
         certificates=(certificate.der, *chain),
@@ -192,11 +194,7 @@ def _digest_for(scheme: SignatureScheme) -> tuple[str, AlgorithmIdentifier]:
 
 def is_signer(signer: SignerInfo, certificate: Certificate) -> bool:
     """Whether a signature says that it was made with this certificate's key."""
-    sid = signer.sid
-    if isinstance(sid, IssuerAndSerialNumber):
-        return (sid.issuer, sid.serial) == (certificate.issuer.der, certificate.serial)
-    own = subject_key_identifier(certificate)
-    return sid.octets == (certificate.public_key_info.key_id if own is None else own)
+    return is_named(signer.sid, certificate)
 
 
 def verify_signed_data(

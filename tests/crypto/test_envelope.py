@@ -50,9 +50,9 @@ from pkid.crypto.envelope import (
     PublicKeyRecipient,
     encrypt,
     encrypt_authenticated,
-    identifier_of,
     recipient_of,
 )
+from pkid.crypto.identifiers import identifier_of
 from pkid.crypto.keywrap import kek_octets, unwrap_key, wrap_key
 from pkid.crypto.passwordkeys import (
     PBKDF2Parameters,

@@ -19,7 +19,7 @@ from pkid.asn1.cms.content import Attribute, SubjectKeyIdentifier, encode_attrib
 from pkid.asn1.cms.signed import SignedData
 from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.crypto.algorithms import Padding, hash_algorithm, signature_algorithm_for
-from pkid.crypto.envelope import identifier_of
+from pkid.crypto.identifiers import identifier_of
 from pkid.crypto.publickeys import decode_spki
 from pkid.crypto.signatures import sign
 from pkid.crypto.signeddata import (
