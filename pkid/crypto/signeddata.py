@@ -121,7 +121,7 @@ def draft_signed_data(
 
     :param content: octets of ``eContent``: for ``id-data`` octets, else DER; None
         leaves it out, and the digest is that of nothing (SCEP answers so when it has
-        nothing to send, RFC 8894 section 3.2).
+        nothing to send, RFC 8894 sections 3.3.2.2 and 3.3.2.3).
     :param sid: of the signer's certificate; `identifier_of` gives one.
     :param algorithm: from `pkid.crypto.algorithms.signature_algorithm_for` of its key.
     :param attributes: further signed attributes, such as ``signingTime``.
