@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger, LogLevel, formatEvent
 from twisted.python.failure import Failure
 
 from pkid.app.escaping import escape
@@ -19,6 +19,7 @@ from pkid.app.logging import (
     encode_json,
     encode_text,
     make_observer,
+    message_of,
     plain,
 )
 from pkid.keys.secrets import Secret
@@ -46,6 +47,25 @@ def test_a_line_is_one_json_object_with_the_event_s_fields() -> None:
     assert (found["subject"], found["count"], found["level"]) == ("CN=a", 3, "info")
     assert found["source"] == "pkid.test"
     assert found["time"].endswith("+00:00")
+
+
+@given(
+    template=st.sampled_from(
+        (
+            "cmp {alias} from {peer}: 100 % {{done}}",
+            "{alias!r} and {peer:>20}",
+            "{count} of {alias}",
+            "{call()} {missing}",
+            "{alias.real} {0} {",
+            "nothing to fill in",
+        )
+    ),
+    alias=st.text(),
+)
+def test_a_message_reads_as_twisted_would_write_it(template: str, alias: str) -> None:
+    fields = {"alias": alias, "peer": "a%sb{c}", "count": 3, "call": lambda: "called"}
+    event = {"log_format": template, **fields}
+    assert message_of(event) == formatEvent(event)
 
 
 @pytest.mark.requirement("SEC-93")
