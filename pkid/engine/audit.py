@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
+from pkid.asn1.constructors import constructor
 from pkid.engine.model import (
     RequestContext,
     TransactionKey,
@@ -33,6 +35,9 @@ class Facts:
     transaction: TransactionKey | None = None
     rule: str = ""
     detail: str = ""
+
+
+make_facts: Final = constructor(Facts)
 
 
 def of_action(

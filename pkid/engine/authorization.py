@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pkid.asn1 import oids
+from pkid.asn1.constructors import constructor
 from pkid.asn1.names import EMPTY, GeneralName, Name
 from pkid.crypto.certificates import Certificate, subject_alternative_names
 from pkid.engine import endentities
-from pkid.engine.aliases import Alias, ApprovalRule, Mode, Policies
+from pkid.engine.aliases import Alias, ApprovalRule, Mode, NameScheme, Policies
 from pkid.engine.model import (
     CertificateRecord,
     CertificateReference,
@@ -54,6 +55,7 @@ class Grant:
     renews: CertificateRecord | None = None
 
 
+_make_grant = constructor(Grant)
 _AUTOMATIC = ApprovalRule()
 _ANY = EndEntityProfile(name="any")
 _VENDOR_CHECK = ApprovalRule(name="unknown-vendor-unit", needed=1)
@@ -89,7 +91,7 @@ class Authorization:
         subject, names = await self._forced_names(alias, request, entity, renews)
         if renews is not None:
             _check_renewal_window(end_entity_profile, renews, now)
-        return Grant(
+        return _make_grant(
             alias=alias,
             profile=profile,
             end_entity_profile=end_entity_profile,
@@ -202,9 +204,9 @@ class Authorization:
                 "the request names no subject",
                 hint=f"alias {alias.name} is in RA mode: names come from the request",
             )
-        name = endentities.entity_name(
-            alias.name_rule, subject, names, self._random(12)
-        )
+        rule = alias.name_rule
+        drawn = self._random(12) if rule.scheme is NameScheme.RANDOM else b""
+        name = endentities.entity_name(rule, subject, names, drawn)
         existing = await self._store.find_entity(name)
         if existing is None:
             _check_may_name(requester, name)

@@ -403,7 +403,7 @@ class Enrollment:
                 "issue",
                 request.requester.identity,
                 request.context,
-                audit.Facts(
+                audit.make_facts(
                     alias=request.alias,
                     certificate=str(record.reference),
                     entity=record.entity,

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 
 from pkid.asn1 import oids
+from pkid.asn1.constructors import constructor
 from pkid.asn1.names import EMPTY, GeneralName, Name, encode_general_names
 from pkid.asn1.x509 import Extension
-from pkid.crypto.algorithms import KeySpec, decode_key_specs
+from pkid.crypto.algorithms import decode_key_specs
 from pkid.crypto.publickeys import PublicKeyInfo, check_key_quality
 from pkid.crypto.tbs import NO_EXPIRY, not_after
 from pkid.engine.authorization import Grant
@@ -24,6 +24,8 @@ from pkid.engine.profiles import CertificateProfile, ProfileKind
 from pkid.engine.requested import RequestedExtensions, read_extensions
 from pkid.errors import ErrorCode, PKIError
 
+#: Profiles whose facts are kept; a reload of the configuration makes new ones.
+MAX_FACTS = 256
 _CA_USAGE = frozenset(("keyCertSign", "cRLSign"))
 _AUTHORITY_PURPOSES = frozenset(
     (oids.ID_KP_CMC_CA, oids.ID_KP_CMC_RA, oids.ID_KP_CM_KGA)
@@ -58,6 +60,45 @@ _DEFAULT_USAGE = {
     "ml-dsa": frozenset({"digitalSignature"}),
     "ml-kem": frozenset({"keyEncipherment"}),
 }
+
+
+class _ProfileFacts:
+    """What follows from a profile alone, computed once for it.
+
+    :ivar specs: the keys that it takes.
+    :ivar fixed: OIDs that a request cannot bring.
+    :ivar usages: by key family: the key usage possible, and that which is granted.
+    """
+
+    __slots__ = ("fixed", "profile", "specs", "usages")
+
+    def __init__(self, profile: CertificateProfile) -> None:
+        self.profile = profile
+        self.specs = decode_key_specs(profile.keys)
+        self.fixed = _RESERVED | {
+            extension.oid for extension in profile.static_extensions
+        }
+        self.usages: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
+
+    def usage(self, family: str) -> tuple[frozenset[str], frozenset[str]]:
+        """Key usage possible for a key family, and what the profile grants of it."""
+        found = self.usages.get(family)
+        if found is None:
+            found = self.usages[family] = _usage_of(self.profile, family)
+        return found
+
+
+_FACTS: dict[int, _ProfileFacts] = {}
+
+
+def _facts_of(profile: CertificateProfile) -> _ProfileFacts:
+    """The facts of a profile, by identity: to hash its 35 fields would cost more."""
+    facts = _FACTS.get(id(profile))
+    if facts is None or facts.profile is not profile:
+        if len(_FACTS) >= MAX_FACTS:
+            _FACTS.clear()
+        facts = _FACTS[id(profile)] = _ProfileFacts(profile)
+    return facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +150,7 @@ class CertificatePlan:
         return hashlib.sha256(joined).digest()
 
 
-@lru_cache(maxsize=256)
-def _specs(keys: tuple[str, ...]) -> tuple[KeySpec, ...]:
-    return decode_key_specs(keys)
+_make_plan = constructor(CertificatePlan)
 
 
 def plan_certificate(
@@ -132,15 +171,16 @@ def plan_certificate(
         ``UNACCEPTED_EXTENSION``: the field and the rule that refused.
     """
     profile = grant.profile
-    check_key_quality(key, _specs(profile.keys), blocked)
+    facts = _facts_of(profile)
+    check_key_quality(key, facts.specs, blocked)
     asked = read_extensions(requested.extensions)
     _check_authority_claims(profile, asked, bounds)
     subject = _subject(grant, requested)
     names = _alternative_names(grant, asked)
     _check_has_name(subject, names, profile)
-    usage = _key_usage(profile, asked, key.family)
+    usage = _key_usage(facts, asked, key.family)
     purposes = _extended_key_usage(profile, asked)
-    copied, dropped = _copied(profile, asked)
+    copied, dropped = _copied(facts, asked)
     begin, end = _validity(grant, requested, bounds, now)
     modified = (
         dropped
@@ -153,7 +193,7 @@ def plan_certificate(
         )
         or (requested.not_after is not None and requested.not_after != end)
     )
-    return CertificatePlan(
+    return _make_plan(
         profile=profile,
         subject=subject,
         key=key,
@@ -220,9 +260,9 @@ def _check_has_name(
         raise refuse("neither a subject nor an alternative name")
 
 
-def _key_usage(
-    profile: CertificateProfile, asked: RequestedExtensions, family: str
-) -> frozenset[str]:
+def _usage_of(
+    profile: CertificateProfile, family: str
+) -> tuple[frozenset[str], frozenset[str]]:
     kind = family.partition(":")[0]
     for prefix in ("ml-dsa", "ml-kem"):
         if kind.startswith(prefix):
@@ -231,8 +271,15 @@ def _key_usage(
     if profile.kind is not ProfileKind.END_ENTITY:
         possible |= _CA_USAGE
     granted = frozenset(profile.key_usage) & possible or _DEFAULT_USAGE[kind]
+    return possible, granted
+
+
+def _key_usage(
+    facts: _ProfileFacts, asked: RequestedExtensions, family: str
+) -> frozenset[str]:
+    possible, granted = facts.usage(family)
     wanted = asked.key_usage
-    if wanted is None or not profile.request_key_usage:
+    if wanted is None or not facts.profile.request_key_usage:
         return granted
     if not wanted <= possible:
         raise refuse(f"key usage {', '.join(sorted(wanted - possible))} does not fit")
@@ -258,14 +305,16 @@ def _extended_key_usage(
 
 
 def _copied(
-    profile: CertificateProfile, asked: RequestedExtensions
+    facts: _ProfileFacts, asked: RequestedExtensions
 ) -> tuple[tuple[Extension, ...], bool]:
+    if not asked.other:
+        return (), False
+    profile = facts.profile
     copied: list[Extension] = []
     dropped = False
-    fixed = {extension.oid for extension in profile.static_extensions}
     for extension in asked.other:
         allowed = extension.oid in profile.request_extensions
-        if allowed and extension.oid not in _RESERVED | fixed:
+        if allowed and extension.oid not in facts.fixed:
             copied.append(extension)
         elif extension.critical:
             raise PKIError(

@@ -51,9 +51,6 @@ def signing(private_key: PrivateKey, workers: Workers) -> Sign:
     """
     public_key = cast(PublicKey, private_key.public_key())
 
-    def sign_now(algorithm: AlgorithmIdentifier, octets: bytes) -> bytes:
-        return sign(private_key, algorithm, octets)
-
     def sign_checked(algorithm: AlgorithmIdentifier, octets: bytes) -> bytes:
         signature = sign(private_key, algorithm, octets)
         if isinstance(private_key, rsa.RSAPrivateKey):
@@ -61,7 +58,7 @@ def signing(private_key: PrivateKey, workers: Workers) -> Sign:
         return signature
 
     if key_kind(public_key) in _QUICK:
-        return lambda algorithm, octets: execute(sign_now, algorithm, octets)
+        return lambda algorithm, octets: execute(sign, private_key, algorithm, octets)
     return lambda algorithm, octets: workers.run(sign_checked, algorithm, octets)
 
 

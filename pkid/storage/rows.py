@@ -57,6 +57,10 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 # A look-up here costs a quarter of a call of the enumeration.
 _STATUSES: Final = {int(status): status for status in CertificateStatus}
 _UPDATE_STATES: Final = {int(state): state for state in UpdateState}
+_CREDENTIAL_KINDS: Final = {kind.value: kind for kind in CredentialKind}
+_ENTITY_STATUSES: Final = {status.value: status for status in EntityStatus}
+_TRANSACTION_STATUSES: Final = {int(status): status for status in TransactionStatus}
+_NO_TEXTS: Final = "[]"
 
 CERTIFICATE_COLUMNS: Final = (
     "authority, serial, subject, fingerprint, spki_hash, subject_key_id, entity, "
@@ -125,6 +129,15 @@ def from_serial(serial: int) -> bytes:
 def to_serial(octets: bytes) -> int:
     """Number of 20 stored octets."""
     return int.from_bytes(octets, "big")
+
+
+def _from_texts(texts: tuple[str, ...]) -> str:
+    """A JSON array; mostly there is nothing in it, which needs no encoder."""
+    return json.dumps(texts) if texts else _NO_TEXTS
+
+
+def _to_texts(array: str) -> tuple[str, ...]:
+    return () if array == _NO_TEXTS else tuple(json.loads(array))
 
 
 # --- certificates ---------------------------------------------------------------
@@ -232,7 +245,7 @@ def to_transaction(row: Row, text: NameText) -> TransactionRecord:
     return make_transaction_record(
         key=TransactionKey(text(row[2]), text(row[1]), row[3], row[0]),
         request_hash=row[4],
-        status=TransactionStatus(row[5]),
+        status=_TRANSACTION_STATUSES[row[5]],
         created=to_time(row[6]),
         due=to_time(row[7]),
         certificate=to_reference(row[8], row[9], text),
@@ -252,7 +265,7 @@ def from_entity(entity: EndEntity) -> Row:
         entity.status.value,
         from_time(entity.created),
         entity.subject,
-        json.dumps(entity.alternative_names),
+        _from_texts(entity.alternative_names),
         entity.authority,
         entity.certificate_profile,
         entity.end_entity_profile,
@@ -267,10 +280,10 @@ def to_entity(row: Row) -> EndEntity:
     """Record of a row in the order of `ENTITY_COLUMNS`."""
     return make_end_entity(
         name=row[0],
-        status=EntityStatus(row[1]),
+        status=_ENTITY_STATUSES[row[1]],
         created=to_time(row[2]),
         subject=row[3],
-        alternative_names=tuple(json.loads(row[4])),
+        alternative_names=_to_texts(row[4]),
         authority=row[5],
         certificate_profile=row[6],
         end_entity_profile=row[7],
@@ -303,7 +316,7 @@ def to_credential(row: Row) -> Credential:
     """Record of a row in the order of `CREDENTIAL_COLUMNS`."""
     return make_credential(
         id=row[0],
-        kind=CredentialKind(row[1]),
+        kind=_CREDENTIAL_KINDS[row[1]],
         reference=row[2],
         sealed=row[3],
         created=to_time(row[4]),
@@ -338,7 +351,7 @@ def from_approval(approval: ApprovalRequest) -> Row:
         from_time(approval.created),
         from_time(approval.expires),
         approval.status.value,
-        json.dumps(approval.approvers),
+        _from_texts(approval.approvers),
         approval.note,
         approval.version,
     )
@@ -361,7 +374,7 @@ def to_approval(row: Row) -> ApprovalRequest:
         created=to_time(row[14]),
         expires=to_time(row[15]),
         status=ApprovalStatus(row[16]),
-        approvers=tuple(json.loads(row[17])),
+        approvers=_to_texts(row[17]),
         note=row[18],
         version=row[19],
     )

@@ -189,8 +189,15 @@ class UnitWriter:
 
     def apply(self, writes: Sequence[Write]) -> None:
         """Execute one unit; after any fault the batch has to be rolled back."""
-        for write in writes:
-            self._apply_one(write)
+        table = self._table
+        write: Write | None = None
+        try:
+            for write in writes:
+                table[type(write)](write)
+        except sqlite3.IntegrityError as fault:
+            if write is not None and fault.sqlite_errorcode in _UNIQUE_VIOLATIONS:
+                raise WriteConflict(write) from None
+            raise
 
     def apply_apart(self, writes: Sequence[Write]) -> None:
         """Execute one unit whole, or nothing of it.
@@ -211,14 +218,6 @@ class UnitWriter:
                 self._return_to(mark)
             if self._connection.in_transaction:
                 execute("RELEASE unit")
-
-    def _apply_one(self, write: Write) -> None:
-        try:
-            self._table[type(write)](write)
-        except sqlite3.IntegrityError as fault:
-            if fault.sqlite_errorcode in _UNIQUE_VIOLATIONS:
-                raise WriteConflict(write) from None
-            raise
 
     def _return_to(self, mark: _Mark) -> None:
         self._sequence, self._digest = mark.sequence, mark.digest

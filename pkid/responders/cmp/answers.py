@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from pkid.asn1.constructors import constructor
 from pkid.asn1.names import GeneralName
 from pkid.engine.ports import Clock
 from pkid.errors import PKIError
@@ -30,6 +31,7 @@ from pkid.responders.cmp.requests import (
 )
 
 NONCE_OCTETS: Final = 16
+_make_header = constructor(PKIHeader)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ class Answers:
         identity = self._engine.message_identity(alias.alias.authority)
         mac = protection if isinstance(protection, MACProtection) else None
         nonce = self._random(NONCE_OCTETS)
-        header = PKIHeader(
+        header = _make_header(
             pvno=addressing.pvno,
             sender=GeneralName.directory(identity.subject),
             recipient=addressing.recipient,

@@ -19,6 +19,7 @@ from pkid.engine.model import (
     Outcome,
     Pending,
     RequesterKind,
+    make_enrollment_request,
 )
 from pkid.errors import ErrorCode, PKIError
 from pkid.messages.cmp.body import BodyType, CertReqMessages
@@ -108,7 +109,7 @@ class Enrollment:
             renews = await self._renews(request, body.messages[0])
         alias = request.alias
         implicit = wishes.implicit_confirm and alias.implicit_confirm
-        return EnrollmentRequest(
+        return make_enrollment_request(
             alias=alias.name,
             context=request.context,
             requester=request.requester,

@@ -123,13 +123,15 @@ def read_wishes(header: PKIHeader) -> Wishes:
     """
     if not header.general_info:
         return NO_WISHES
-    implicit = header.find_info(oids.ID_IT_IMPLICIT_CONFIRM)
+    # Of several of one kind the first counts.
+    found = {info.oid: info for info in reversed(header.general_info)}
+    implicit = found.get(oids.ID_IT_IMPLICIT_CONFIRM)
     if implicit is not None and implicit.value != der.NULL:
         raise PKIError(ErrorCode.BAD_REQUEST, "implicitConfirm must be NULL")
-    wait = header.find_info(oids.ID_IT_CONFIRM_WAIT_TIME)
+    wait = found.get(oids.ID_IT_CONFIRM_WAIT_TIME)
     if wait is not None:
         _check_confirm_wait_time(wait.value, with_implicit=implicit is not None)
-    profile = header.find_info(oids.ID_IT_CERT_PROFILE)
+    profile = found.get(oids.ID_IT_CERT_PROFILE)
     name = None if profile is None else _profile_name(profile.value)
     return Wishes(implicit is not None, name)
 

@@ -9,12 +9,17 @@ from twisted.logger import Logger
 
 from pkid.asn1.names import GeneralName
 from pkid.errors import PKIError
+from pkid.messages.cmp.body import BodyType
 from pkid.messages.cmp.message import PKIMessage
+from pkid.messages.cmp.status import PKIStatus
 from pkid.responders.base import Exchange
 from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.cmp.protection import printable
 from pkid.responders.cmp.requests import Answered
 
+# Asked of a member, its name takes longer than a look-up here.
+_BODY_TEXTS = {body_type: body_type.name.lower() for body_type in BodyType}
+_STATUS_TEXTS = {status: status.name.lower() for status in PKIStatus}
 _LINE = "cmp {alias} {body} from {peer}: {status} {failure} {cause} {hint}"
 
 
@@ -38,7 +43,7 @@ class Journal:
             alias,
             exchange,
             answered,
-            body="unknown" if body_type is None else body_type.name.lower(),
+            body="unknown" if body_type is None else _BODY_TEXTS[body_type],
             transaction=(header.transaction_id or b"").hex(),
             sender=_name_text(header.sender),
             kid=_kid_text(header.sender_kid),
@@ -74,7 +79,7 @@ class Journal:
             transaction=transaction,
             sender=sender,
             kid=kid,
-            status=answered.status.name.lower(),
+            status=_STATUS_TEXTS[answered.status],
             failure="" if failure is None else failure.name,
             cause=answered.cause,
             hint=answered.hint,

@@ -14,6 +14,7 @@ from typing import Final
 from twisted.logger import Logger
 
 from pkid.asn1 import oids
+from pkid.asn1.constructors import constructor
 from pkid.asn1.names import DIRECTORY_NAME, GeneralName, Name
 from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.crypto.algorithms import signature_scheme
@@ -64,6 +65,9 @@ _BY_CERTIFICATE: Final = frozenset(
         Authentication.REGISTRATION_AUTHORITY,
     )
 )
+
+
+_make_proven = constructor(Proven)
 
 
 class ProtectionCheck:
@@ -138,7 +142,7 @@ class ProtectionCheck:
         wrong = _wrong(key, message)
         if shared is None or wrong:
             raise await self._failed(alias, context, message.header, reference, shared)
-        return Proven(
+        return _make_proven(
             requester=shared.requester,
             protection=await self._answering(alias, key, algorithm, message, secret),
             secret=secret,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from pkid.asn1.constructors import constructor
 from pkid.asn1.names import GeneralName
 from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.crypto.mac import MacKey
@@ -67,6 +68,9 @@ class Addressing:
     recipient: GeneralName
     transaction_id: bytes | None
     recip_nonce: bytes | None
+
+
+make_addressing: Final = constructor(Addressing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,12 +131,15 @@ class Request:
     def addressing(self) -> Addressing:
         """Where the answer goes."""
         header = self.message.header
-        return Addressing(
+        return make_addressing(
             pvno=header.pvno,
             recipient=header.sender,
             transaction_id=self.transaction_id,
             recip_nonce=self.sender_nonce,
         )
+
+
+make_request: Final = constructor(Request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +183,9 @@ class Answered:
         )
 
 
+_make_answered: Final = constructor(Answered)
+
+
 def of_outcome(
     outcome: Outcome,
     octets: bytes,
@@ -190,7 +200,7 @@ def of_outcome(
         )
     modified = PKIStatus.GRANTED_WITH_MODS if outcome.modified else PKIStatus.ACCEPTED
     serial = f"{outcome.certificate.reference.serial:x}"
-    return Answered(
+    return _make_answered(
         octets=octets,
         status=modified,
         serial=serial,

@@ -23,9 +23,10 @@ from typing import Final, TypeVar
 
 from twisted.logger import Logger
 
+from pkid.asn1.constructors import constructor
 from pkid.asn1.names import EMPTY, GeneralName
 from pkid.engine.aliases import Policies
-from pkid.engine.model import RequestContext, TransactionKey
+from pkid.engine.model import RequestContext, TransactionKey, make_request_context
 from pkid.engine.ports import Clock, Workers
 from pkid.errors import ErrorCode, PKIError
 from pkid.messages.cmp.body import BodyType
@@ -60,6 +61,7 @@ from pkid.responders.cmp.requests import (
     Proven,
     RandomOctets,
     Request,
+    make_request,
 )
 from pkid.responders.cmp.revocation import Revocation
 from pkid.responders.cmp.tcppolling import TCPPolling
@@ -124,6 +126,9 @@ class Incoming:
         if self.message.header.transaction_id is not None:
             return self.addressing.transaction_id
         return transaction_id_of(self.message.header, self.request_hash)
+
+
+_make_incoming = constructor(Incoming)
 
 
 class CMPResponder:
@@ -231,7 +236,7 @@ class CMPResponder:
             answered = await self._unreadable(alias, carried.octets, error)
             self._journal.unreadable(alias, exchange, answered)
             return answered, 400
-        incoming = Incoming(
+        incoming = _make_incoming(
             alias,
             exchange,
             message,
@@ -362,7 +367,7 @@ class CMPResponder:
         header = incoming.message.header
         alias = incoming.alias
         check_time(header, self._clock.now(), alias.message_time_window)
-        return Request(
+        return make_request(
             alias=alias,
             message=incoming.message,
             request_hash=incoming.request_hash,
@@ -393,7 +398,7 @@ def _body_name(request: Request) -> str:
 
 def _context(exchange: Exchange) -> RequestContext:
     peer = exchange.peer
-    return RequestContext(
+    return make_request_context(
         protocol=PROTOCOL,
         transport=exchange.transport,
         peer=peer.address,

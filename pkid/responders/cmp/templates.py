@@ -24,6 +24,7 @@ from pkid.engine.model import (
     RequestedCertificate,
     RequesterKind,
     VouchedPossession,
+    make_requested_certificate,
 )
 from pkid.errors import ErrorCode, PKIError
 from pkid.messages.crmf import (
@@ -80,7 +81,7 @@ def wanted_by_crmf(message: CertReqMsg, request: Request, issuer: Name) -> Wante
     validity = template.validity
     return Wanted(
         cert_req.cert_req_id,
-        RequestedCertificate(
+        make_requested_certificate(
             subject=_name(template.subject),
             public_key=spki,
             extensions=template.extensions,

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pkid.asn1 import der
+from pkid.asn1.constructors import constructor
 from pkid.asn1.names import GeneralName
 from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.engine.model import TransactionRecord, TransactionStatus
@@ -30,6 +31,12 @@ from pkid.messages.cmp.body import BodyType
 STATE_VERSION: Final = 1
 MAX_KEPT_NONCES: Final = 8
 MAX_KEPT_ANSWERS: Final = 3
+
+
+# A blob is encoded for each message: what repeats is encoded here.
+_VERSION: Final = der.integer(STATE_VERSION)
+_HEADS: Final = {member: _VERSION + der.integer(member) for member in BodyType}
+_BOOLEANS: Final = (der.boolean(value=False), der.boolean(value=True))
 
 
 class Stage(enum.Enum):
@@ -116,6 +123,12 @@ class KeptAnswer:
     request_hash: bytes
     octets: bytes = field(repr=False)
 
+    def encode(self) -> bytes:
+        """The pair, as the blob has it."""
+        return der.sequence(
+            der.octet_string(self.request_hash), der.octet_string(self.octets)
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionState:
@@ -152,28 +165,19 @@ class TransactionState:
         """The blob."""
         kid, mac = self.sender_kid, self.mac_algorithm
         return der.sequence(
-            der.integer(STATE_VERSION),
-            der.integer(self.body_type),
+            _HEADS[self.body_type],
             der.integer(self.pvno),
             self.sender.encode(),
-            b"" if kid is None else der.explicit(16, der.octet_string(kid)),
+            b"" if kid is None else der.explicit_octets(16, kid),
             b"" if mac is None else der.explicit(17, mac.encode()),
             der.sequence(*map(der.octet_string, self.client_nonces)),
             der.octet_string(self.our_nonce),
             der.integer(self.cert_req_id),
-            der.boolean(value=self.implicit),
-            der.boolean(value=self.ca_pubs),
-            der.boolean(value=self.delivered),
+            _BOOLEANS[self.implicit],
+            _BOOLEANS[self.ca_pubs],
+            _BOOLEANS[self.delivered],
             der.octet_string(self.cert_hash),
-            der.sequence(
-                *(
-                    der.sequence(
-                        der.octet_string(kept.request_hash),
-                        der.octet_string(kept.octets),
-                    )
-                    for kept in self.answers
-                )
-            ),
+            der.sequence(*[kept.encode() for kept in self.answers]),
         )
 
     @classmethod
@@ -229,6 +233,9 @@ class TransactionState:
             our_nonce=our_nonce or self.our_nonce,
             answers=kept,
         )
+
+
+make_state: Final = constructor(TransactionState)
 
 
 def stage_of(record: TransactionRecord, state: TransactionState) -> Stage:
