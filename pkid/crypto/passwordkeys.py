@@ -6,7 +6,8 @@ known: AES key wrap, which CMP uses, and PWRI-KEK, the one that CMS demands and 
 knows.
 
 **Source:** RFC 5652 section 6.2.4, RFC 8018 sections 5.2 and appendix A.2, RFC 9481
-sections 4.3 and 4.4, RFC 3211 section 2.3 (read as published).
+sections 4.3 and 4.4, RFC 3211 section 2.3 (known from OpenSSL, which opens what this
+seals).
 """
 
 from __future__ import annotations
