@@ -1,0 +1,65 @@
+"""Several requests in one message, and the controls of a request."""
+
+from __future__ import annotations
+
+import pytest
+
+from pkid.asn1 import der, oids
+from pkid.messages.cmp.body import BodyType, CertRepMessage
+from pkid.messages.cmp.status import FailInfo, PKIStatus
+from pkid.messages.crmf import AttributeTypeAndValue
+from tests.responders.desk import Desk
+from tests.responders.peers import (
+    ByMAC,
+    cert_requests,
+    message,
+    new_key,
+    signed_request,
+)
+
+PUBLICATION = der.sequence(der.integer(0))
+
+
+@pytest.mark.requirement("CMP-58")
+@pytest.mark.parametrize("body_type", [BodyType.IR, BodyType.CR])
+def test_each_of_several_requests_has_its_own_answer(
+    desk: Desk, body_type: BodyType
+) -> None:
+    requests = [
+        signed_request(new_key(), f"CN=device-{number}", cert_req_id=number)
+        for number in (3, 1, 4)
+    ]
+    answer = desk.ask(message(body_type, cert_requests(*requests), ByMAC()))
+    assert isinstance(answer.body, CertRepMessage)
+    assert [one.cert_req_id for one in answer.body.responses] == [3, 1, 4]
+    for response in answer.body.responses:
+        assert response.status.status is PKIStatus.REJECTION
+        assert response.status.fail_info == {FailInfo.BAD_REQUEST}
+        assert "send each request by itself" in response.status.strings[0]
+    assert desk.count() == 0
+
+
+@pytest.mark.requirement("CMP-70")
+@pytest.mark.parametrize(
+    ("oid", "name"),
+    [
+        (oids.ID_REG_CTRL_PKI_ARCHIVE_OPTIONS, "pkiArchiveOptions"),
+        (oids.ID_REG_CTRL_ALT_CERT_TEMPLATE, "altCertTemplate"),
+    ],
+)
+def test_a_control_that_is_not_served_is_refused_by_its_name(
+    desk: Desk, oid: str, name: str
+) -> None:
+    value = der.implicit(2, der.boolean(value=True))
+    control = AttributeTypeAndValue(oid, value)
+    answer = desk.enroll(controls=(control,))
+    assert answer.fail_info is FailInfo.BAD_REQUEST
+    assert name in answer.status.strings[0]
+    assert desk.count() == 0
+
+
+@pytest.mark.requirement("CMP-70")
+def test_a_certificate_that_shall_not_be_published_is_issued(desk: Desk) -> None:
+    control = AttributeTypeAndValue(oids.ID_REG_CTRL_PKI_PUBLICATION_INFO, PUBLICATION)
+    # No certificate of a device is ever published: dontPublish is what happens.
+    assert desk.enroll(controls=(control,), implicit=True).certificate
