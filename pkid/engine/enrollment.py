@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.crypto.possession import SignedPossession, verify_possession
 from pkid.crypto.publickeys import PublicKeyInfo, decode_spki
 from pkid.engine import approval, audit, endentities, lint, transactions
@@ -70,6 +71,7 @@ class Signed:
     record: CertificateRecord
     der: bytes
     chain: tuple[bytes, ...]
+    algorithm: AlgorithmIdentifier
 
 
 def _nothing(_: Issued) -> tuple[Write, ...]:
@@ -308,7 +310,9 @@ class Enrollment:
         octets = self._issuance.complete(issuer, plan, prepared, tbs, signature)
         chain = issuer.chain if issuer.certificate else ()
         record = _record(request, grant, plan, issuer, prepared.serial, octets, now)
-        return Signed(record=record, der=octets, chain=chain)
+        return Signed(
+            record=record, der=octets, chain=chain, algorithm=prepared.algorithm
+        )
 
     async def _store_issued(
         self,
@@ -328,6 +332,7 @@ class Enrollment:
             chain=signed.chain,
             modified=plan.modified,
             confirm_by=confirm_by,
+            algorithm=signed.algorithm,
         )
         state = await encode_state(outcome)
         row = transactions.of_issued(request, signed.record, confirm_by, now, state)

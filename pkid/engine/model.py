@@ -138,6 +138,7 @@ class Issued:
     :ivar chain: issuing CA first, the root last.
     :ivar modified: whether it differs from what was asked (grantedWithMods).
     :ivar confirm_by: until when the client must confirm, or None.
+    :ivar algorithm: of its signature, when it was made just now; None says to look.
     """
 
     certificate: CertificateRecord
@@ -145,6 +146,7 @@ class Issued:
     chain: tuple[bytes, ...]
     modified: bool
     confirm_by: datetime | None
+    algorithm: AlgorithmIdentifier | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

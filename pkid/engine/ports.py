@@ -7,7 +7,7 @@ decision and makes them durable together or not at all.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ParamSpec, Protocol, TypeVar
@@ -497,4 +497,12 @@ class Workers(Protocol):
         """Run it there.
 
         :raises PKIError: ``BUSY`` when the bounded queue is full.
+        """
+
+    def pace(self, steps: Generator[None, None, R]) -> Deferred[R]:
+        """Run it in the reactor's thread, a step a turn, one after another.
+
+        For computation that would hold the interpreter's lock in any thread.
+
+        :raises PKIError: ``BUSY`` when too many wait.
         """

@@ -32,6 +32,18 @@ def refuse(detail: str, hint: str) -> PKIError:
     return PKIError(ErrorCode.UNAVAILABLE, detail, hint=hint)
 
 
+def check_writable(path: Path) -> None:
+    """Refuse a directory that cannot be written to.
+
+    :raises PKIError: ``UNAVAILABLE``.
+    """
+    if os.statvfs(path).f_flag & os.ST_RDONLY or not os.access(path, os.W_OK):
+        raise refuse(
+            "the state directory cannot be written to",
+            f"is the file system of {path} mounted read-only?",
+        )
+
+
 def make_private_directory(path: Path) -> None:
     """Make a directory with mode 0700 if it is not there, then check it.
 

@@ -22,6 +22,7 @@ from pkid.storage.directory import (
     DirectoryLock,
     Reserve,
     check_private,
+    check_writable,
     create_private_file,
     make_private_directory,
     refuse,
@@ -83,6 +84,7 @@ class FileStore(StoreReads):
         Cost: some tens of milliseconds, whatever the size.
         """
         make_private_directory(directory)
+        check_writable(directory)
         lock = DirectoryLock(directory)
         database = directory / DATABASE
         writer: sqlite3.Connection | None = None

@@ -82,6 +82,14 @@ _UPDATE_APPROVAL: Final = (
     f"UPDATE approvals SET ({rows.APPROVAL_COLUMNS}) = "
     f"({rows.marks(rows.APPROVAL_COLUMNS)}) WHERE id = ? AND version = ?"
 )
+_UNLIMITED: Final = (
+    "SELECT 1 FROM credentials WHERE id = ? AND uses_left IS NULL "
+    "AND (expires IS NULL OR expires > ?)"
+)
+_USE_ONCE: Final = (
+    "UPDATE credentials SET uses_left = uses_left - 1 WHERE id = ? "
+    "AND uses_left > 0 AND (expires IS NULL OR expires > ?)"
+)
 # One statement, run by SQLite alone: it needs no Python for each row.
 _INDEX_TERMS: Final = """
 INSERT OR IGNORE INTO audit_terms (term, sequence, by_prefix)
@@ -334,13 +342,11 @@ class UnitWriter:
     # --- credentials ----------------------------------------------------------------
 
     def _consume_credential(self, write: ConsumeCredential) -> None:
-        self._change(
-            write,
-            "UPDATE credentials SET uses_left = uses_left - 1 WHERE id = ? "
-            "AND (uses_left IS NULL OR uses_left > 0) "
-            "AND (expires IS NULL OR expires > ?)",
-            (write.id, rows.from_time(write.at)),
-        )
+        values = (write.id, rows.from_time(write.at))
+        execute = self._cursor.execute
+        # Without a limit nothing changes: to look is cheaper than to write the row.
+        if execute(_UNLIMITED, values).fetchone() is None:
+            self._change(write, _USE_ONCE, values)
 
     def _insert_credential(self, write: InsertCredential) -> None:
         self._cursor.execute(_INSERT_CREDENTIAL, rows.from_credential(write.credential))

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from twisted.internet.defer import Deferred
 
-from pkid.engine.credentials import AuthenticationFailure, NewSecret, SharedSecret
+from pkid.engine.credentials import (
+    MAX_OPENED,
+    AuthenticationFailure,
+    NewSecret,
+    OpenedSecrets,
+    SharedSecret,
+)
 from pkid.engine.model import CredentialKind, EndEntity, EntityStatus
 from pkid.engine.ports import Write
 from pkid.errors import ErrorCode, PKIError
 from tests.engine.world import CMP, OPERATOR, START, World, result_of
 
 KIND = CredentialKind.CMP_SECRET
+
+
+class CountingBox:
+    """Opens anything, and counts."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+
+    def seal(self, secret: bytes, associated: bytes) -> bytes:
+        return secret
+
+    def open(self, sealed: bytes, associated: bytes) -> bytes:
+        self.opened += 1
+        return sealed
 
 
 def find(world: World, reference: str = "device-1") -> SharedSecret:
@@ -48,6 +69,43 @@ def test_a_secret_shows_in_no_repr(world: World) -> None:
     found = find(world)
     for value in (new, issued, issued.credential, found):
         assert "canary" not in repr(value)
+
+
+def test_a_secret_is_decrypted_once_and_its_uses_are_read_each_time(
+    world: World,
+) -> None:
+    world.secret(uses=1)
+    first = find(world)
+    world.issue(world.request(first.requester))
+    second = find(world)
+    assert second.secret is first.secret
+    assert (first.usable, second.usable) == (True, False)
+
+
+def test_a_secret_made_anew_under_the_same_reference_is_decrypted_anew(
+    world: World,
+) -> None:
+    world.secret(secret=b"the old one")
+    assert find(world).secret == b"the old one"
+    result_of(
+        world.engine.administration.remove_secret(KIND, "device-1", OPERATOR, CMP)
+    )
+    world.secret(secret=b"the new one")
+    assert find(world).secret == b"the new one"
+
+
+def test_no_more_than_so_many_secrets_stay_decrypted(world: World) -> None:
+    world.secret()
+    credential = find(world).credential
+    box = CountingBox()
+    secrets = OpenedSecrets(box)
+    for number in range(MAX_OPENED + 1):
+        secrets.open(replace(credential, id=number), START)
+    assert box.opened == MAX_OPENED + 1
+    secrets.open(replace(credential, id=MAX_OPENED), START)
+    assert box.opened == MAX_OPENED + 1
+    secrets.open(replace(credential, id=0), START)
+    assert box.opened == MAX_OPENED + 2
 
 
 def test_a_reference_is_taken_once(world: World) -> None:

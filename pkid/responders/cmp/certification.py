@@ -72,7 +72,7 @@ def concluded(
     state: TransactionState, outcome: Outcome, request_hash: bytes, sealed: Sealed
 ) -> TransactionState:
     """The state once the opening request was answered."""
-    cert_hash = certificate_hash(outcome.der) if isinstance(outcome, Issued) else b""
+    cert_hash = _hash_of(outcome) if isinstance(outcome, Issued) else b""
     # Spelt out, because `replace` takes longer than all the rest of it.
     return make_state(
         body_type=state.body_type,
@@ -95,7 +95,7 @@ def with_outcome(state: TransactionState, outcome: Outcome) -> TransactionState:
     """The state once this outcome was given to the client."""
     if isinstance(outcome, Pending):
         return state
-    return replace(state, delivered=True, cert_hash=certificate_hash(outcome.der))
+    return replace(state, delivered=True, cert_hash=_hash_of(outcome))
 
 
 def confirm_from(
@@ -144,6 +144,17 @@ def refusal(opening: BodyType, cert_req_ids: tuple[int, ...], error: PKIError) -
             tuple(CertResponse(number, status) for number in cert_req_ids)
         ),
     )
+
+
+def _hash_of(issued: Issued) -> bytes:
+    """``certHash`` of what was issued.
+
+    The fingerprint that the record holds already, where SHA-256 signed it.
+    """
+    algorithm = issued.algorithm
+    if algorithm is not None and digest_for_certificate_hash(algorithm) == "sha256":
+        return issued.certificate.fingerprint
+    return certificate_hash(issued.der)
 
 
 def certificate_hash(certificate: bytes) -> bytes:

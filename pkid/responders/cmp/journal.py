@@ -5,9 +5,10 @@ Texts from outside are escaped, and cut where they are long.
 
 from __future__ import annotations
 
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from pkid.asn1.names import GeneralName
+from pkid.engine.ports import Clock
 from pkid.errors import PKIError
 from pkid.messages.cmp.body import BodyType
 from pkid.messages.cmp.message import PKIMessage
@@ -26,8 +27,9 @@ _LINE = "cmp {alias} {body} from {peer}: {status} {failure} {cause} {hint}"
 class Journal:
     """Writes the log lines."""
 
-    def __init__(self, log: Logger) -> None:
+    def __init__(self, log: Logger, clock: Clock) -> None:
         self._log = log
+        self._clock = clock
 
     def answered(
         self,
@@ -68,24 +70,32 @@ class Journal:
         sender: str,
         kid: str,
     ) -> None:
-        failure = answered.fail_info
-        self._log.info(
-            _LINE,
-            alias=alias.name,
-            transport=exchange.transport,
-            listener=exchange.peer.listener,
-            peer=exchange.peer.address,
-            body=body,
-            transaction=transaction,
-            sender=sender,
-            kid=kid,
-            status=_STATUS_TEXTS[answered.status],
-            failure="" if failure is None else failure.name,
-            cause=answered.cause,
-            hint=answered.hint,
-            serial=answered.serial,
-            repeated=answered.repeated,
-        )
+        log, failure = self._log, answered.fail_info
+        # The event as `Logger.info` makes it. That sorts the names of all levels
+        # first, to see whether "info" is one, for as long as all the rest here.
+        event = {
+            "log_logger": log,
+            "log_level": LogLevel.info,
+            "log_namespace": log.namespace,
+            "log_source": log.source,
+            "log_format": _LINE,
+            "log_time": self._clock.now().timestamp(),
+            "alias": alias.name,
+            "transport": exchange.transport,
+            "listener": exchange.peer.listener,
+            "peer": exchange.peer.address,
+            "body": body,
+            "transaction": transaction,
+            "sender": sender,
+            "kid": kid,
+            "status": _STATUS_TEXTS[answered.status],
+            "failure": "" if failure is None else failure.name,
+            "cause": answered.cause,
+            "hint": answered.hint,
+            "serial": answered.serial,
+            "repeated": answered.repeated,
+        }
+        log.observer(event)
 
 
 def _name_text(name: GeneralName) -> str:

@@ -180,6 +180,10 @@ class ProtectionCheck:
     async def _derive(self, parameters: MacParameters, secret: bytes) -> MacKey:
         if parameters.iterations <= INLINE_ITERATIONS:
             return derive_mac_key(parameters, secret)
+        if isinstance(parameters, PBMParameters):
+            return await self._workers.pace(
+                derive_mac_key_in_slices(parameters, secret)
+            )
         return await self._workers.run(derive_mac_key, parameters, secret)
 
     async def _failed(

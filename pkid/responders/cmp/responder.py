@@ -157,7 +157,7 @@ class CMPResponder:
         self._aliases = aliases
         self._clock = clock
         self._throttle = FailureThrottle(clock)
-        self._journal = Journal(self.log)
+        self._journal = Journal(self.log, clock)
         self._answers = Answers(engine, clock, random)
         self._protection = ProtectionCheck(engine, workers, random)
         self._tcp_polling = TCPPolling(
