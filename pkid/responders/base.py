@@ -8,7 +8,9 @@ words.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
+
+from pkid.asn1.constructors import constructor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,10 @@ class Reply:
     status: int = 200
     content_type: str = "application/octet-stream"
     headers: tuple[tuple[str, str], ...] = ()
+
+
+#: The same as `Exchange`, made sooner.
+make_exchange: Final = constructor(Exchange)
 
 
 class Responder(Protocol):

@@ -56,7 +56,7 @@ from pkid.messages.cmp.framing import (
     encode_poll_rep,
     encode_response,
 )
-from pkid.responders.base import Exchange, Peer, Reply, Responder
+from pkid.responders.base import Peer, Reply, Responder, make_exchange
 from pkid.responders.cmp.polling import PollingReply
 from pkid.transports.connections import NAMELESS, NEVER, ConnectionFactory, Listener
 from pkid.transports.http import HTTPFront
@@ -289,7 +289,7 @@ class CMPTCPProtocol(Protocol):
             return
         self._framing = record.framing
         self._enter(Phase.WORKING, NEVER)
-        exchange = Exchange(
+        exchange = make_exchange(
             transport=_TRANSPORTS[record.framing],
             alias=self._owner.alias,
             operation=operation,

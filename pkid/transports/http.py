@@ -41,7 +41,7 @@ from twisted.python.failure import Failure
 from twisted.web import http
 from zope.interface import implementer
 
-from pkid.responders.base import Exchange, Peer, Reply
+from pkid.responders.base import Peer, Reply, make_exchange
 from pkid.transports.connections import NAMELESS, NEVER, ConnectionFactory, Listener
 from pkid.transports.httphead import (
     BODILESS,
@@ -431,7 +431,7 @@ class HTTPConnection(http.HTTPChannel):
         if request.early is not None:
             self._answer(request.early)
         elif target is not None:
-            exchange = Exchange(
+            exchange = make_exchange(
                 transport="http",
                 alias=target.alias,
                 operation=target.operation,
