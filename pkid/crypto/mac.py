@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -23,6 +24,7 @@ from pkid.errors import ErrorCode, PKIError
 
 MIN_ITERATIONS: Final = 100
 MAX_ITERATIONS: Final = 100_000
+SLICE: Final = 1000
 MIN_SALT_OCTETS: Final = 8
 MAX_SALT_OCTETS: Final = 128
 MIN_KEY_OCTETS: Final = 16
@@ -184,6 +186,24 @@ def derive_mac_key(parameters: MacParameters, secret: bytes) -> MacKey:
         parameters.prf_name, secret, parameters.salt, parameters.iterations, length
     )
     return MacKey(parameters, key)
+
+
+def derive_mac_key_in_slices(
+    parameters: PBMParameters, secret: bytes
+) -> Generator[None, None, MacKey]:
+    """`derive_mac_key`, pausing after every `SLICE` iterations.
+
+    The loop holds the interpreter's lock, in whatever thread: a dear derivation that
+    runs through keeps everybody else waiting.
+    """
+    function = getattr(hashlib, parameters.owf_name)
+    value = secret + parameters.salt
+    for done in range(0, parameters.iterations, SLICE):
+        if done:
+            yield
+        for _ in range(min(SLICE, parameters.iterations - done)):
+            value = function(value).digest()
+    return MacKey(parameters, value)
 
 
 def _iterate(parameters: PBMParameters, secret: bytes) -> bytes:

@@ -7,9 +7,10 @@ The queue is bounded: work that would wait too long is refused at once.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred, fail
 
@@ -19,6 +20,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MAX_WAITING: Final = 1024
+MAX_PACED: Final = 256
 
 
 class KeyThreads:
@@ -40,6 +42,7 @@ class KeyThreads:
         self._max_waiting = max_waiting
         self._waiting = 0
         self._stopped = False
+        self._paced: deque[tuple[Generator[None, None, Any], Deferred[Any]]] = deque()
         self._pool = ThreadPoolExecutor(
             threads or os.cpu_count() or 1, thread_name_prefix="pkid-keys"
         )
@@ -65,6 +68,39 @@ class KeyThreads:
             lambda finished: self._call_in_reactor(lambda: self._finish(finished, done))
         )
         return done
+
+    def pace(self, steps: Generator[None, None, R]) -> Deferred[R]:
+        """Run a generator in the reactor's thread, a step a turn.
+
+        One generator at a time, in the order in which they came.
+
+        :returns: its return value.
+        :raises PKIError: as `run`.
+        """
+        if self._stopped:
+            return fail(PKIError(ErrorCode.UNAVAILABLE, "the key threads are stopped"))
+        if len(self._paced) >= MAX_PACED:
+            return fail(
+                PKIError(ErrorCode.BUSY, "too many derivations wait", retry_after=1)
+            )
+        done: Deferred[R] = Deferred()
+        self._paced.append((steps, done))
+        if len(self._paced) == 1:
+            self._call_in_reactor(self._step)
+        return done
+
+    def _step(self) -> None:
+        steps, done = self._paced[0]
+        try:
+            next(steps)
+        except StopIteration as stop:
+            self._paced.popleft()
+            done.callback(stop.value)
+        except PKIError:
+            self._paced.popleft()
+            done.errback()
+        if self._paced:
+            self._call_in_reactor(self._step)
 
     def _finish(self, future: Future[R], done: Deferred[R]) -> None:
         self._waiting -= 1

@@ -21,11 +21,13 @@ from pkid.crypto import mac
 from pkid.crypto.algorithms import HASH_OIDS, hash_algorithm
 from pkid.crypto.mac import (
     MAX_ITERATIONS,
+    SLICE,
     MacKey,
     PBMAC1Parameters,
     PBMParameters,
     decode_mac_parameters,
     derive_mac_key,
+    derive_mac_key_in_slices,
     encode_mac_parameters,
     expand_key,
     is_mac_algorithm,
@@ -414,3 +416,24 @@ def test_a_signature_algorithm_is_no_MAC() -> None:
 def test_a_key_cannot_be_made_without_derivation_by_accident() -> None:
     key = MacKey(pbm(), b"k" * 32)
     assert key.compute(b"x") == hmac.new(b"k" * 32, b"x", "sha1").digest()
+
+
+@given(iterations=st.integers(min_value=100, max_value=3500))
+def test_a_derivation_in_slices_is_the_derivation(iterations: int) -> None:
+    parameters = PBMParameters(
+        b"8 octets",
+        hash_algorithm("sha256"),
+        iterations,
+        AlgorithmIdentifier(oids.ID_HMAC_WITH_SHA256),
+    )
+    steps = derive_mac_key_in_slices(parameters, b"secret")
+    pauses = 0
+    try:
+        while True:
+            next(steps)
+            pauses += 1
+    except StopIteration as stop:
+        key = stop.value
+    whole = derive_mac_key(parameters, b"secret")
+    assert key.compute(b"data") == whole.compute(b"data")
+    assert pauses == (iterations - 1) // SLICE

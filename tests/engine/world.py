@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
 from pkid.asn1 import oids
@@ -82,6 +82,13 @@ class InlineWorkers:
         self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
     ) -> Deferred[R]:
         return maybeDeferred(function, *args, **kwargs)
+
+    def pace(self, steps: Generator[None, None, R]) -> Deferred[R]:
+        try:
+            while True:
+                next(steps)
+        except StopIteration as stop:
+            return succeed(stop.value)
 
 
 def result_of(work: Deferred[R] | Coroutine[Any, Any, R]) -> R:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred, execute
+from twisted.internet.defer import Deferred, execute, succeed
 
 from pkid.asn1 import der
 from pkid.asn1.x509 import AlgorithmIdentifier
@@ -33,6 +33,13 @@ class InlineWorkers:
     ) -> Deferred[R]:
         self.calls += 1
         return execute(function, *args, **kwargs)
+
+    def pace(self, steps: Generator[None, None, R]) -> Deferred[R]:
+        try:
+            while True:
+                next(steps)
+        except StopIteration as stop:
+            return succeed(stop.value)
 
 
 def key_store(directory: Path, passphrase: bytes = PASSPHRASE) -> FileKeyStore:

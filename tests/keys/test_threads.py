@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
+from twisted.python.failure import Failure
 
 from pkid.errors import ErrorCode, PKIError
-from pkid.keys.threads import KeyThreads
+from pkid.keys.threads import MAX_PACED, KeyThreads
 from tests.storage.samples import Pump, result_of
 
 
@@ -65,3 +66,46 @@ def test_stopped_threads_refuse(threads: KeyThreads) -> None:
     with pytest.raises(PKIError) as caught:
         result_of(threads.run(divmod, 1, 1))
     assert caught.value.code is ErrorCode.UNAVAILABLE
+
+
+def test_paced_work_goes_a_step_a_turn_one_after_another() -> None:
+    turns: list[Callable[[], None]] = []
+    workers = KeyThreads(turns.append, threads=1)
+    seen: list[str] = []
+
+    def work(name: str) -> Generator[None, None, str]:
+        for step in range(2):
+            seen.append(f"{name}{step}")
+            yield
+        return name
+
+    results: list[str] = []
+    for name in ("a", "b"):
+        workers.pace(work(name)).addCallback(results.append)
+    for _ in range(6):
+        assert len(turns) == 1
+        turns.pop()()
+    assert seen == ["a0", "a1", "b0", "b1"]
+    assert results == ["a", "b"]
+    assert not turns
+    workers.stop()
+
+
+def test_paced_work_is_bounded_and_its_refusals_come_back() -> None:
+    turns: list[Callable[[], None]] = []
+    workers = KeyThreads(turns.append, threads=1)
+
+    def refuse() -> Generator[None, None, None]:
+        yield
+        raise PKIError(ErrorCode.BAD_ALGORITHM, "no")
+
+    failures: list[Failure] = []
+    waiting = [workers.pace(refuse()) for _ in range(MAX_PACED)]
+    for deferred in waiting:
+        deferred.addErrback(failures.append)
+    workers.pace(refuse()).addErrback(failures.append)
+    assert [failure.value.code for failure in failures] == [ErrorCode.BUSY]
+    while turns:
+        turns.pop()()
+    assert len(failures) == MAX_PACED + 1
+    workers.stop()

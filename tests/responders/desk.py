@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 
 from pkid.engine.aliases import Authentication, VendorTrust
 from pkid.engine.credentials import NewSecret
@@ -23,7 +23,7 @@ from pkid.messages.cmp.body import BodyType
 from pkid.responders.base import Exchange, Peer, Reply
 from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.cmp.responder import CMPResponder
-from tests.engine.world import CMP, OPERATOR, World, result_of
+from tests.engine.world import CMP, OPERATOR, InlineWorkers, World, result_of
 from tests.responders.peers import (
     IMPLICIT,
     SECRET,
@@ -43,17 +43,22 @@ R = TypeVar("R")
 LOCAL = Peer(address="127.0.0.1", listener="http")
 
 
-class CountingWorkers:
-    """Runs at once what would go to a thread, and counts it."""
+class CountingWorkers(InlineWorkers):
+    """Does at once what would wait for its turn, and counts it."""
 
     def __init__(self) -> None:
         self.runs = 0
+        self.paced = 0
 
     def run(
         self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
     ) -> Deferred[R]:
         self.runs += 1
-        return maybeDeferred(function, *args, **kwargs)
+        return super().run(function, *args, **kwargs)
+
+    def pace(self, steps: Generator[None, None, R]) -> Deferred[R]:
+        self.paced += 1
+        return super().pace(steps)
 
 
 class Desk:

@@ -119,13 +119,13 @@ def test_an_alias_may_sign_all_its_answers(desk: Desk) -> None:
 
 
 @pytest.mark.requirement("SEC-01", "CMP-31")
-def test_dear_derivations_leave_the_reactor_thread(desk: Desk) -> None:
+def test_dear_derivations_are_paced(desk: Desk) -> None:
     desk.ask(ir(ByMAC(parameters=pbm(2000))))
-    assert desk.workers.runs == 0
+    assert desk.workers.paced == 0
     desk.ask(ir(ByMAC(parameters=pbm(2001))))
-    assert desk.workers.runs == 1
+    assert desk.workers.paced == 1
     desk.ask(ir(ByMAC(reference=b"nobody", parameters=pbm(2001))))
-    assert desk.workers.runs == 2
+    assert desk.workers.paced == 2
 
 
 @pytest.mark.requirement("SEC-01", "CMP-31")

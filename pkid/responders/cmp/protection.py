@@ -26,8 +26,10 @@ from pkid.crypto.certificates import (
 from pkid.crypto.mac import (
     MacKey,
     MacParameters,
+    PBMParameters,
     decode_mac_parameters,
     derive_mac_key,
+    derive_mac_key_in_slices,
     encode_mac_parameters,
     is_mac_algorithm,
     with_salt,
