@@ -32,6 +32,7 @@ def test_every_random_bit_of_a_serial_number_is_one_half_of_the_time() -> None:
         assert abs(ones - COUNT / 2) < five_sigma, f"bit {bit}: {ones} of {COUNT}"
 
 
+@pytest.mark.requirement("ENG-05")
 def test_a_serial_number_is_its_time_and_then_104_random_bits() -> None:
     assert RANDOM_BITS >= 80
     low = serial_number(NOW, bytes(RANDOM_OCTETS))

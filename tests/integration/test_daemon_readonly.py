@@ -50,6 +50,7 @@ def test_a_start_on_a_read_only_disk_is_refused_in_one_line(tmp_path: Path) -> N
     lines = [json.loads(one) for one in found.log.splitlines() if one.startswith("{")]
     (said,) = [one for one in lines if one["level"] in {"error", "critical"}]
     assert said["message"].startswith("pkid does not start: ")
+    assert "the state directory cannot be written to" in said["message"]
     assert "Traceback" not in found.log
     assert contents(first.state) == before
     try:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import math
+import secrets
+
 import pytest
 from pyasn1.type import char
 
 from pkid.crypto.mac import encode_mac_parameters
 from pkid.messages.cmp.body import BodyType
 from pkid.messages.cmp.status import FailInfo
+from pkid.responders.cmp.responder import CMPResponder
 from tests.responders.desk import Desk
 from tests.responders.peers import (
     Answer,
@@ -19,6 +24,8 @@ from tests.responders.peers import (
     pbm,
     signed_request,
 )
+
+NONCES = 500
 
 
 def ir(**header: object) -> Sent:
@@ -59,3 +66,20 @@ def test_an_algorithm_without_protection_is_badMessageCheck(desk: Desk) -> None:
 @pytest.mark.requirement("CMP-27")
 def test_protection_without_an_algorithm_is_badMessageCheck(desk: Desk) -> None:
     refused(desk, ir(protection_alg=None).octets)
+
+
+@pytest.mark.requirement("SEC-108", "CMP-19")
+def test_nonces_are_16_octets_of_the_systems_generator_and_even(desk: Desk) -> None:
+    drawn = inspect.signature(CMPResponder).parameters["random"].default
+    assert drawn is secrets.token_bytes
+    nonces = set()
+    for _ in range(NONCES):
+        nonce = Answer.read(desk.reply(b"nonsense").body).header.sender_nonce
+        assert nonce is not None
+        assert len(nonce) == 16
+        nonces.add(nonce)
+    assert len(nonces) == NONCES
+    five_sigma = 5 * math.sqrt(NONCES) / 2
+    for bit in range(128):
+        ones = sum(int.from_bytes(nonce, "big") >> bit & 1 for nonce in nonces)
+        assert abs(ones - NONCES / 2) < five_sigma

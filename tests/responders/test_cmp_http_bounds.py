@@ -49,7 +49,7 @@ def test_a_message_in_chunks_is_answered_like_any(wire: Wire, size: int) -> None
     assert answer.header.transaction_id == sent.transaction_id
 
 
-@pytest.mark.requirement("SEC-13")
+@pytest.mark.requirement("SEC-13", "CMP-156")
 @pytest.mark.parametrize("in_chunks", [False, True])
 def test_a_body_above_256_KiB_is_413_and_asks_nobody(
     desk: Desk, wire: Wire, in_chunks: bool

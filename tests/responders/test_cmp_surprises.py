@@ -204,7 +204,7 @@ PORTS = [
     Place(STORE, "latest_crl", question),
     Place("world.clock", "now"),
     Place("world.clock", "now", nonsense),
-    Place("workers", "run", by_dear_mac),
+    Place("workers", "pace", by_dear_mac),
     Place(AUTHORITY, "get"),
     Place(AUTHORITY, "identity", by_signature),
 ]
