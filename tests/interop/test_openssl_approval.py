@@ -62,7 +62,7 @@ def request_arguments(openssl: OpenSSL, command: str, name: str) -> tuple[str, .
     return (*openssl.by_secret, *subject, *out)
 
 
-@pytest.mark.requirement("CMP-100", "CMP-101", "CMP-103")
+@pytest.mark.requirement("CMP-101", "CMP-103")
 @pytest.mark.parametrize("command", ["ir", "cr", "p10cr"])
 def test_an_approved_request_is_answered_at_the_next_poll(
     openssl: OpenSSL, daemon: Daemon, command: str
@@ -77,7 +77,6 @@ def test_an_approved_request_is_answered_at_the_next_poll(
     openssl.judge(name)
 
 
-@pytest.mark.requirement("CMP-104")
 def test_a_rejected_request_ends_in_a_refusal(openssl: OpenSSL, daemon: Daemon) -> None:
     waiting = Waiting(openssl, "ir", request_arguments(openssl, "ir", "rejected"))
     request = pending(daemon, "rejected")
@@ -150,7 +149,7 @@ def test_a_listed_device_enrols_with_its_vendor_certificate(
     openssl.enrol("next", command="kur", by=openssl.by_certificate("unit"))
 
 
-@pytest.mark.requirement("ENG-22", "ENG-51")
+@pytest.mark.requirement("ENG-22")
 def test_an_unlisted_device_is_told_no_and_the_operator_why(
     openssl: OpenSSL, daemon: Daemon, vendor_folder: Path
 ) -> None:
@@ -163,7 +162,6 @@ def test_an_unlisted_device_is_told_no_and_the_operator_why(
     assert "vendor add" in said, said
 
 
-@pytest.mark.requirement("CMP-42")
 def test_a_device_of_another_vendor_is_not_trusted(
     openssl: OpenSSL, daemon: Daemon, vendor_folder: Path
 ) -> None:

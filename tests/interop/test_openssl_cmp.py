@@ -26,7 +26,7 @@ def common_name(certificate: x509.Certificate) -> str:
 # --- the commands -----------------------------------------------------------------
 
 
-@pytest.mark.requirement("CMP-30", "CMP-07", "CMP-79")
+@pytest.mark.requirement("CMP-30")
 @pytest.mark.parametrize("command", ["ir", "cr"])
 @pytest.mark.parametrize("confirm", [(), IMPLICIT])
 def test_a_secret_enrols(
@@ -56,7 +56,6 @@ def test_every_kind_of_key_renews_itself(openssl: OpenSSL, kind: str) -> None:
     openssl.enrol("next", command="kur", by=openssl.by_certificate("unit"))
 
 
-@pytest.mark.requirement("CMP-80", "CMP-59")
 @pytest.mark.parametrize("confirm", [(), IMPLICIT])
 @pytest.mark.parametrize("kind", ["ec:P-256", "rsa:2048", "ed25519"])
 def test_a_pkcs10_request_is_certified(
@@ -72,7 +71,7 @@ def test_a_pkcs10_request_is_certified(
     assert common_name(openssl.judge("unit")) == "by-request"
 
 
-@pytest.mark.requirement("CMP-75", "CMP-47", "CMP-49")
+@pytest.mark.requirement("CMP-47", "CMP-49")
 @pytest.mark.parametrize("confirm", [(), IMPLICIT])
 def test_a_certificate_renews_itself(
     openssl: OpenSSL, confirm: tuple[str, ...]
@@ -89,7 +88,6 @@ def test_a_certificate_renews_itself(
     assert new.serial_number != old.serial_number
 
 
-@pytest.mark.requirement("CMP-77")
 def test_a_renewed_certificate_renews_no_more(openssl: OpenSSL) -> None:
     openssl.enrol("unit")
     openssl.enrol("next", command="kur", by=openssl.by_certificate("unit"))
@@ -123,7 +121,7 @@ def test_a_pkcs10_request_comes_under_a_certificate(openssl: OpenSSL) -> None:
     openssl.judge("other")
 
 
-@pytest.mark.requirement("CMP-73", "CMP-49")
+@pytest.mark.requirement("CMP-49")
 def test_an_initial_answer_brings_root_and_chain(
     openssl: OpenSSL, daemon: Daemon
 ) -> None:
@@ -142,7 +140,7 @@ def test_an_initial_answer_brings_root_and_chain(
 # --- confirmation -----------------------------------------------------------------
 
 
-@pytest.mark.requirement("CMP-98", "ENG-26")
+@pytest.mark.requirement("ENG-26")
 def test_who_never_confirms_is_revoked(openssl: OpenSSL, daemon: Daemon) -> None:
     openssl.alias = "confirmed"
     certificate = openssl.enrol("unit", "-disable_confirm")
@@ -164,7 +162,6 @@ def wait_for_status(daemon: Daemon, serial: str, status: str) -> dict[str, objec
         time.sleep(0.5)
 
 
-@pytest.mark.requirement("CMP-93")
 def test_implicit_confirmation_is_not_granted_where_it_is_off(
     openssl: OpenSSL,
 ) -> None:
@@ -182,7 +179,6 @@ def test_implicit_confirmation_is_not_granted_where_it_is_off(
 # --- possession -------------------------------------------------------------------
 
 
-@pytest.mark.requirement("CMP-84")
 def test_an_end_entity_does_not_vouch_for_itself(openssl: OpenSSL) -> None:
     openssl.make_key("unit")
     outcome = openssl.cmp(
@@ -193,7 +189,7 @@ def test_an_end_entity_does_not_vouch_for_itself(openssl: OpenSSL) -> None:
     assert "notAuthorized" in outcome.text, outcome.text
 
 
-@pytest.mark.requirement("CMP-90", "CMP-82")
+@pytest.mark.requirement("CMP-90")
 @pytest.mark.parametrize(
     ("popo", "kind"), [("-1", "ec:P-256"), ("-1", "rsa:2048"), ("2", "rsa:2048")]
 )
@@ -240,7 +236,6 @@ def test_alternative_names_are_certified(openssl: OpenSSL) -> None:
     assert alternative_names(certificate) == names.split()
 
 
-@pytest.mark.requirement("CMP-61")
 def test_alternative_names_alone_are_critical(openssl: OpenSSL) -> None:
     certificate = openssl.enrol("unit", "-subject", "/", "-sans", "unit.example")
     assert not list(certificate.subject)
@@ -248,7 +243,6 @@ def test_alternative_names_alone_are_critical(openssl: OpenSSL) -> None:
     assert found.critical
 
 
-@pytest.mark.requirement("CMP-66")
 def test_extensions_are_taken_as_far_as_the_profile_goes(openssl: OpenSSL) -> None:
     (openssl.folder / "ext.cnf").write_text(
         "[cmp]\n[wanted]\nkeyUsage = critical,digitalSignature\n"
@@ -265,7 +259,6 @@ def test_extensions_are_taken_as_far_as_the_profile_goes(openssl: OpenSSL) -> No
     assert len(alternative_names(certificate)) == 4
 
 
-@pytest.mark.requirement("CMP-67")
 def test_a_device_does_not_become_a_ca(openssl: OpenSSL) -> None:
     (openssl.folder / "ext.cnf").write_text(
         "[cmp]\n[wanted]\nbasicConstraints = critical,CA:TRUE\n"
@@ -284,12 +277,19 @@ def test_a_device_does_not_become_a_ca(openssl: OpenSSL) -> None:
 def test_validity_is_granted_up_to_that_of_the_profile(
     openssl: OpenSSL, days: str, granted: int
 ) -> None:
-    certificate = openssl.enrol("unit", "-days", days)
+    openssl.make_key("unit")
+    outcome = openssl.cmp(
+        *("ir", *openssl.by_secret, "-newkey", "unit.key", "-subject", "/CN=unit"),
+        *("-days", days, "-certout", "unit.pem"),
+    )
+    assert outcome.ok, outcome.text
+    told = "granted with modifications" in outcome.text.lower()
+    assert told == (int(days) > granted), outcome.text
+    certificate = openssl.judge("unit")
     got = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
     assert abs(got - datetime.timedelta(days=granted)) < datetime.timedelta(days=2)
 
 
-@pytest.mark.requirement("CMP-20")
 def test_unknown_general_information_is_ignored(openssl: OpenSSL) -> None:
     openssl.enrol("unit", "-geninfo", "1.2.3.4:int:987")
 
@@ -313,7 +313,6 @@ def test_a_policy_that_is_not_the_profiles_is_not_certified(openssl: OpenSSL) ->
 # --- protection -------------------------------------------------------------------
 
 
-@pytest.mark.requirement("CMP-29", "CMP-33")
 @pytest.mark.parametrize("digest", ["sha1", "sha224", "sha256", "sha384", "sha512"])
 @pytest.mark.parametrize("mac", ["hmac-sha1", "hmacWithSHA256", "hmacWithSHA512"])
 def test_every_mac_is_answered_in_kind(openssl: OpenSSL, digest: str, mac: str) -> None:
@@ -342,7 +341,7 @@ def test_signatures_use_any_good_digest(
     )
 
 
-@pytest.mark.requirement("CMP-37", "CMP-48", "SEC-05")
+@pytest.mark.requirement("CMP-48")
 @pytest.mark.parametrize("reference", ["first-run", "nobody"])
 def test_wrong_secret_and_unknown_reference_look_alike(
     openssl: OpenSSL, daemon: Daemon, reference: str
@@ -358,7 +357,6 @@ def test_wrong_secret_and_unknown_reference_look_alike(
     assert "badMessageCheck" in outcome.text, outcome.text
 
 
-@pytest.mark.requirement("CMP-28")
 def test_an_unprotected_request_is_refused(openssl: OpenSSL, daemon: Daemon) -> None:
     openssl.make_key("unit")
     outcome = openssl.cmp(
@@ -376,7 +374,6 @@ def test_any_recipient_will_do(openssl: OpenSSL, recipient: str) -> None:
     openssl.enrol("unit", "-recipient", recipient)
 
 
-@pytest.mark.requirement("CMP-60")
 def test_another_issuer_in_the_template_is_refused(openssl: OpenSSL) -> None:
     openssl.make_key("unit")
     outcome = openssl.cmp(
@@ -387,7 +384,6 @@ def test_another_issuer_in_the_template_is_refused(openssl: OpenSSL) -> None:
     assert "badCertTemplate" in outcome.text, outcome.text
 
 
-@pytest.mark.requirement("CMP-10", "CMP-46")
 def test_answers_come_from_the_expected_sender(
     openssl: OpenSSL, daemon: Daemon
 ) -> None:
@@ -414,7 +410,6 @@ def pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(Encoding.PEM)
 
 
-@pytest.mark.requirement("CMP-41")
 def test_a_signer_without_its_chain_is_found(openssl: OpenSSL, daemon: Daemon) -> None:
     openssl.enrol("unit")
     openssl.make_key("next")
@@ -435,7 +430,7 @@ def test_connections_are_kept_as_asked(openssl: OpenSSL, keep_alive: str) -> Non
     openssl.enrol("unit", "-keep_alive", keep_alive)
 
 
-@pytest.mark.requirement("CMP-154", "CMP-155")
+@pytest.mark.requirement("CMP-155")
 @pytest.mark.parametrize(
     "path",
     [
@@ -452,7 +447,6 @@ def test_the_same_is_repeated(openssl: OpenSSL) -> None:
     openssl.enrol("unit", "-repeat", "5")
 
 
-@pytest.mark.requirement("CMP-63")
 def test_the_same_key_is_refused_where_it_is_not_allowed(openssl: OpenSSL) -> None:
     openssl.alias = "strictkey"
     openssl.enrol("unit")

@@ -45,7 +45,7 @@ def exchanges(openssl: OpenSSL) -> dict[str, tuple[str, ...]]:
 KINDS = ("ir", "ir-implicit", "cr", "p10cr", "kur", "rr", "genm")
 
 
-@pytest.mark.requirement("CMP-193", "ENG-25", "SEC-02")
+@pytest.mark.requirement("ENG-25", "SEC-02")
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "genm"])
 def test_the_same_octets_get_the_same_octets(
     openssl: OpenSSL, daemon: Daemon, kind: str
@@ -60,7 +60,6 @@ def test_the_same_octets_get_the_same_octets(
 
 
 # Of one message only: a recorded certConf is protected anew by OpenSSL's client.
-@pytest.mark.requirement("CMP-193")
 def test_the_client_takes_the_repeated_answer(openssl: OpenSSL) -> None:
     openssl.enrol("unit")
     arguments = exchanges(openssl)["ir-implicit"]

@@ -43,7 +43,6 @@ def revoke(openssl: OpenSSL, by: tuple[str, ...], reason: str) -> None:
     assert "revocation accepted" in outcome.text, outcome.text
 
 
-@pytest.mark.requirement("CMP-114", "CMP-115", "CMP-118")
 @pytest.mark.parametrize("reason", sorted(REASONS))
 def test_a_certificate_revokes_itself(
     openssl: OpenSSL, daemon: Daemon, reason: str
@@ -78,7 +77,6 @@ def test_another_secret_does_not_revoke(openssl: OpenSSL, daemon: Daemon) -> Non
     assert status_of(daemon, certificate)[0] == "active"
 
 
-@pytest.mark.requirement("CMP-118")
 def test_another_certificate_does_not_revoke(openssl: OpenSSL, daemon: Daemon) -> None:
     certificate = openssl.enrol("unit")
     openssl.enrol("other")
@@ -133,7 +131,6 @@ def test_what_is_revoked_is_not_revoked_again(openssl: OpenSSL) -> None:
     assert "certRevoked" in outcome.text, outcome.text
 
 
-@pytest.mark.requirement("CMP-120")
 def test_a_revoked_certificate_protects_nothing(openssl: OpenSSL) -> None:
     openssl.enrol("unit")
     openssl.make_key("next")

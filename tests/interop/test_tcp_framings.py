@@ -53,7 +53,6 @@ def fresh(openssl: OpenSSL) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.requirement("CMP-160", "CMP-161")
 @ALL_FRAMINGS
 def test_a_recorded_request_enrols(
     openssl: OpenSSL, daemon: Daemon, framing: Framing
@@ -64,7 +63,7 @@ def test_a_recorded_request_enrols(
     assert answer.granted
 
 
-@pytest.mark.requirement("ENG-25", "CMP-162", "CMP-193")
+@pytest.mark.requirement("ENG-25", "CMP-162")
 @ALL_FRAMINGS
 def test_what_was_asked_over_http_gets_the_same_octets_over_tcp(
     openssl: OpenSSL, daemon: Daemon, framing: Framing
@@ -203,7 +202,6 @@ def test_a_message_that_is_refused_is_no_fault_of_the_transport(
         assert decode_answer(wire.exchange(fresh(openssl), framing)).granted
 
 
-@pytest.mark.requirement("CMP-160")
 @pytest.mark.parametrize(
     "octets",
     [
@@ -224,6 +222,5 @@ def test_a_broken_stream_is_told_so_and_closed(daemon: Daemon, octets: bytes) ->
         assert wire.receive() is None
 
 
-@pytest.mark.requirement("CMP-160")
 def test_http_is_served_on_the_same_port(openssl: OpenSSL, daemon: Daemon) -> None:
     openssl.enrol("unit", "-server", str(daemon.tcp))

@@ -84,7 +84,6 @@ def test_kills_under_load_lose_nothing_and_repeat_nothing(
     check_tools(daemon)
 
 
-@pytest.mark.requirement("FLT-05")
 def test_a_first_start_that_is_killed_is_taken_up_again(
     tmp_path: Path, soak_factor: int
 ) -> None:

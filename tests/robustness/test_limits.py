@@ -157,7 +157,6 @@ def moved(daemon: Daemon, work: Callable[[], None]) -> float:
     return busy.percentile(0.99) - quiet.percentile(0.99)
 
 
-@pytest.mark.requirement("SEC-01")
 def test_dear_macs_do_not_hold_up_other_clients(tmp_path: Path) -> None:
     with running(tmp_path, settings=CROWD) as daemon:
         # Other programs on this machine disturb it too: the best of some attempts.
@@ -261,8 +260,8 @@ def test_a_second_daemon_on_the_same_directory_leaves_at_once(tmp_path: Path) ->
         )
         begin = time.monotonic()
         _, said = process.communicate(timeout=30)
-        # The interpreter's own start, on a busy machine, is not what is promised.
-        assert time.monotonic() - begin < 10
+        # Two seconds are promised; the machine of the tests may be a busy one.
+        assert time.monotonic() - begin < 6
         assert process.returncode not in {0, None}
         assert str(first.state) in said.decode()
         assert b"Traceback" not in said
@@ -288,6 +287,7 @@ def faketime() -> Path:
     return FAKETIME
 
 
+@pytest.mark.requirement("FLT-12")
 @pytest.mark.parametrize("jump", ["-3600s", "+3600s", "+10y"])
 def test_a_clock_that_jumps_stops_issuing_until_it_is_confirmed(
     tmp_path: Path, faketime: Path, jump: str

@@ -143,7 +143,7 @@ def run(
     return report
 
 
-@pytest.mark.requirement("SEC-92", "CMP-02")
+@pytest.mark.requirement("SEC-92")
 def test_mutants_of_sent_messages_are_answered_and_get_nothing(
     daemon: Daemon, soak_factor: int
 ) -> None:
