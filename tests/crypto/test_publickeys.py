@@ -144,6 +144,7 @@ def test_malformed_keys_are_badCertTemplate(octets: bytes) -> None:
         spki(oids.ID_ALG_ML_KEM_512, bytes(800)),
         spki("1.2.3.4", b"x"),
     ],
+    ids=["DSA", "sect163k1", "ML-KEM-512", "nobody's"],
 )
 def test_unknown_kinds_and_curves_are_badAlg(octets: bytes) -> None:
     assert code_of(decode_spki, octets) is ErrorCode.BAD_ALGORITHM
