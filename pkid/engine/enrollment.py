@@ -288,8 +288,10 @@ class Enrollment:
             return
         same = await self._store.find_certificates_by_key(plan.key.fingerprint)
         if same:
+            subject = plan.subject.text()
+            again = not renewal and any(one.subject == subject for one in same)
             raise PKIError(
-                ErrorCode.BAD_TEMPLATE,
+                ErrorCode.DUPLICATE_REQUEST if again else ErrorCode.BAD_TEMPLATE,
                 "this public key was certified before",
                 hint=f"certificate {same[0].reference}; see same_key of the alias",
             )

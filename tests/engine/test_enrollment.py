@@ -305,13 +305,16 @@ def test_a_key_of_the_ca_itself_is_no_subject_key(world: World) -> None:
     assert refusal(world, stolen).code is ErrorCode.BAD_TEMPLATE
 
 
-@pytest.mark.requirement("CMP-63")
+@pytest.mark.requirement("CMP-63", "CMP-64")
 def test_the_same_key_again_is_refused_where_the_alias_says_so(world: World) -> None:
     key, requester = DeviceKey(), world.secret()
     world.issue(world.request(requester, key))
     world.issue(world.request(requester, key))
     world.change_alias(same_key=False)
-    assert refusal(world, world.request(requester, key)).code is ErrorCode.BAD_TEMPLATE
+    again = world.request(requester, key)
+    assert refusal(world, again).code is ErrorCode.DUPLICATE_REQUEST
+    other = world.request(requester, key, subject="CN=device-2")
+    assert refusal(world, other).code is ErrorCode.BAD_TEMPLATE
     world.issue(world.request(requester))
 
 

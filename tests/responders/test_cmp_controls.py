@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pkid.asn1 import der, oids
@@ -63,3 +65,12 @@ def test_a_certificate_that_shall_not_be_published_is_issued(desk: Desk) -> None
     control = AttributeTypeAndValue(oids.ID_REG_CTRL_PKI_PUBLICATION_INFO, PUBLICATION)
     # No certificate of a device is ever published: dontPublish is what happens.
     assert desk.enroll(controls=(control,), implicit=True).certificate
+
+
+@pytest.mark.requirement("CMP-71")
+def test_a_template_in_regInfo_is_refused_and_not_passed_over(desk: Desk) -> None:
+    info = AttributeTypeAndValue(oids.ID_REG_INFO_CERT_REQ, der.sequence())
+    asked = replace(signed_request(new_key(), "CN=device"), reg_info=(info,))
+    answer = desk.ask(message(BodyType.IR, cert_requests(asked), ByMAC()))
+    assert answer.fail_info is FailInfo.BAD_REQUEST
+    assert desk.count() == 0

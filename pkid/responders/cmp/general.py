@@ -99,6 +99,9 @@ class GeneralMessages:
             answer = self._table.get(info.oid)
             if info.oid == oids.ID_IT_SUPP_LANG_TAGS:
                 found.append(InfoTypeAndValue(info.oid, _language(info.value)))
+            elif info.oid == oids.ID_IT_KEY_PAIR_PARAM_REQ:
+                # Absent: no algorithm here takes parameters of its own.
+                found.append(InfoTypeAndValue(oids.ID_IT_KEY_PAIR_PARAM_REP))
             elif answer is None:
                 unknown[info.oid] = der.oid(info.oid)
             else:

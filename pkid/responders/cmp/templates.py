@@ -77,6 +77,11 @@ def wanted_by_crmf(message: CertReqMsg, request: Request, issuer: Name) -> Wante
             raise PKIError(
                 ErrorCode.BAD_REQUEST, f"the control {name} is not supported here yet"
             )
+    if any(info.oid == oids.ID_REG_INFO_CERT_REQ for info in message.reg_info):
+        # To pass over it would certify what the registration authority replaced.
+        raise PKIError(
+            ErrorCode.BAD_REQUEST, "certReq in regInfo is not supported here yet"
+        )
     spki, possession = _proof(message, request)
     validity = template.validity
     return Wanted(
