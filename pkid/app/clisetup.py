@@ -30,15 +30,18 @@ def stored_configuration(tool: Tool) -> Configuration:
 
 def check_config(tool: Tool, given: Namespace) -> int:
     """Read a configuration and the files that it names."""
-    from pkid.app.config import load_configuration
+    from pkid.app.config import BUILT_IN, load_configuration
     from pkid.app.snapshot import make_policies
 
-    path: Path = given.file or tool.state / CONFIGURATION_FILE
+    path: Path | None = given.file
+    default = tool.state / CONFIGURATION_FILE
+    if path is None and default.exists():
+        path = default
     configuration = load_configuration(path)
     make_policies(configuration, base=tool.state)
     return tool.show(
         {
-            "configuration": str(path),
+            "configuration": BUILT_IN if path is None else str(path),
             "faults": 0,
             "listeners": list(configuration.listeners),
             "aliases": list(configuration.cmp_aliases),

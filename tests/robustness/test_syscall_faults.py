@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,14 +23,6 @@ CALLS = ("pwrite64", "fdatasync", "sendto")
 NUMBERS = {"pwrite64": (1, 6, 23), "fdatasync": (1, 2, 5), "sendto": (1, 4, 9)}
 HIGHEST = 200
 END_SECONDS = 60.0
-
-
-class Clients(Workload):
-    """They may also see an answer that is cut off in its middle."""
-
-    def _run(self, choice: random.Random) -> None:
-        with contextlib.suppress(http.client.HTTPException):
-            super()._run(choice)
 
 
 @pytest.fixture
@@ -59,7 +49,7 @@ def killed_under_load(
 ) -> list[Entry]:
     assert daemon.process is not None
     with killed_at(strace, daemon.pid, call, number):
-        workload = Clients(daemon, seed)
+        workload = Workload(daemon, seed)
         workload.start()
         try:
             assert daemon.process.wait(END_SECONDS) == -9, (call, number)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from http.client import HTTPException
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -29,7 +30,8 @@ from tests.support.daemon import Daemon
 from tests.support.wires import HTTPWire, TCPWire
 
 THREADS: Final = 8
-CUT: Final = (OSError, EOFError, AssertionError)
+# What a client sees of a kill; HTTPException when it falls within an answer.
+CUT: Final = (OSError, EOFError, HTTPException, AssertionError)
 
 
 class Kind(Enum):
