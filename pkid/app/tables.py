@@ -297,7 +297,8 @@ ENTRANCE_KEYS: Final = (
         "registration_authorities",
         TEXTS,
         "Registration authorities that are trusted here: SHA-256 fingerprints"
-        " (hexadecimal) of their certificates, or `authority/serial`.",
+        " (hexadecimal) of their certificates, `authority/serial`, or subjects"
+        " (RFC 4514). Their certificates need the extended key usage cmcRA too.",
     ),
 )
 CMP_ALIAS = Table(

@@ -224,7 +224,7 @@ def _is_listed_authority(alias: Alias, record: CertificateRecord, leaf: bytes) -
     """A registration authority has id-kp-cmcRA and is listed in the alias (SEC-07)."""
     if not alias.registration_authorities:
         return False
-    names = {str(record.reference), record.subject, record.entity}
+    names = {str(record.reference), record.fingerprint.hex(), record.subject}
     return not names.isdisjoint(
         alias.registration_authorities
     ) and has_extended_key_usage(Certificate.decode(leaf), oids.ID_KP_CMC_RA)
