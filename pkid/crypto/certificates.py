@@ -160,8 +160,16 @@ def basic_constraints(certificate: Certificate) -> BasicConstraints | None:
     :raises PKIError: ``MALFORMED``.
     """
     value = certificate.extension(oids.ID_CE_BASIC_CONSTRAINTS)
-    if value is None:
-        return None
+    return None if value is None else decode_basic_constraints(value)
+
+
+def decode_basic_constraints(value: bytes) -> BasicConstraints:
+    """Read the value of a ``basicConstraints`` extension.
+
+    :raises PKIError: ``MALFORMED``.
+
+    **Source:** RFC 5280 section 4.2.1.9.
+    """
     cursor = der.Cursor(der.single(value, der.SEQUENCE))
     flag = cursor.optional(der.BOOLEAN)
     ca = flag is not None and der.decode_boolean(flag)

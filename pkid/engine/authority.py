@@ -393,11 +393,6 @@ class CertificateAuthority:
         """Subject of an authority."""
         return self._authorities.get(authority).subject
 
-    def find_authority_by_subject(self, subject: Name) -> str | None:
-        """Name of the authority with that subject."""
-        found = self._authorities.find_by_subject(subject)
-        return None if found is None else found.name
-
     def message_identity(self, authority: str) -> MessageIdentity:
         """What signs protocol messages in an authority's name.
 

@@ -144,14 +144,6 @@ class Enrollment:
                 self._check_worth_retrying(conflict, attempt)
         raise PKIError(ErrorCode.BUSY, "too many requests at once", retry_after=1)
 
-    async def plan(self, request: EnrollmentRequest) -> tuple[Grant, CertificatePlan]:
-        """The dry run: what would be issued, by which rule; nothing is stored."""
-        now, policies = self._clock.now(), self._policies()
-        entrance = policies.alias(request.context.protocol, request.alias)
-        issuer = self._authorities.get(entrance.authority)
-        grant = await self._authorization.authorize(entrance, request, policies, now)
-        return grant, await self._plan(request, grant, issuer, policies, now)
-
     async def approve(
         self, waiting: ApprovalRequest, agreed: ApprovalRequest, actor: str
     ) -> None:

@@ -87,10 +87,6 @@ class Identification:
         vendor = self._vendor_of(alias, leaf, others, policies, now)
         return await self._unit(alias, vendor, leaf, fingerprint)
 
-    def forget(self, fingerprint: bytes) -> None:
-        """Drop a cached chain (its certificate was distrusted)."""
-        self._chains.pop(fingerprint, None)
-
     def _own(
         self, alias: Alias, leaf: bytes, record: CertificateRecord, now: datetime
     ) -> Requester:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pkid.asn1 import der, oids
 from pkid.asn1.names import GeneralName, decode_general_names
 from pkid.asn1.x509 import Extension
+from pkid.crypto.certificates import decode_basic_constraints
 from pkid.errors import ErrorCode, PKIError
 
 KEY_USAGE_BITS = (
@@ -64,18 +65,6 @@ def decode_extended_key_usage(value: bytes) -> tuple[str, ...]:
     return tuple(found)
 
 
-def decode_basic_constraints(value: bytes) -> tuple[bool, int | None]:
-    """``cA`` and ``pathLenConstraint`` of a BasicConstraints value."""
-    cursor = der.Cursor(der.single(value, der.SEQUENCE))
-    flag = cursor.optional(der.BOOLEAN)
-    length = cursor.optional(der.INTEGER)
-    cursor.finish()
-    path_length = None if length is None else der.decode_integer(length)
-    if path_length is not None and path_length < 0:
-        der.malformed("pathLenConstraint is negative")
-    return flag is not None and der.decode_boolean(flag), path_length
-
-
 def read_extensions(extensions: tuple[Extension, ...]) -> RequestedExtensions:
     """Read what a request's extensions ask for.
 
@@ -97,9 +86,7 @@ def _read(extensions: tuple[Extension, ...]) -> RequestedExtensions:
     usage = by_oid.pop(oids.ID_CE_KEY_USAGE, None)
     purposes = by_oid.pop(oids.ID_CE_EXT_KEY_USAGE, None)
     constraints = by_oid.pop(oids.ID_CE_BASIC_CONSTRAINTS, None)
-    is_ca, path_length = (
-        decode_basic_constraints(constraints.value) if constraints else (None, None)
-    )
+    limits = decode_basic_constraints(constraints.value) if constraints else None
     return RequestedExtensions(
         alternative_names=(
             decode_general_names(der.single(names.value, der.SEQUENCE)) if names else ()
@@ -109,7 +96,7 @@ def _read(extensions: tuple[Extension, ...]) -> RequestedExtensions:
         extended_key_usage=(
             decode_extended_key_usage(purposes.value) if purposes else None
         ),
-        is_ca=is_ca,
-        path_length=path_length,
+        is_ca=None if limits is None else limits.ca,
+        path_length=None if limits is None else limits.path_length,
         other=tuple(by_oid.values()),
     )
