@@ -12,6 +12,7 @@ from pkid.asn1.names import Name
 from pkid.engine import approval, credentials, endentities
 from pkid.engine.aliases import ApprovalRule, Policies
 from pkid.engine.authorization import general_name
+from pkid.engine.conflicts import look_again
 from pkid.engine.credentials import IssuedSecret, NewSecret
 from pkid.engine.enrollment import Enrollment
 from pkid.engine.model import (
@@ -215,6 +216,11 @@ class Administration:
         :raises PKIError: ``NOT_FOUND``, ``NOT_AUTHORIZED``, ``CONFLICT``, or what
             today's policy refuses.
         """
+        return await look_again(lambda: self._approve(request_id, actor, note, context))
+
+    async def _approve(
+        self, request_id: str, actor: str, note: str, context: RequestContext
+    ) -> ApprovalRequest:
         waiting = await self.get_request(request_id)
         now = self._clock.now()
         rules = self._policies().approval_rules
@@ -237,6 +243,11 @@ class Administration:
 
         :raises PKIError: ``NOT_FOUND``, ``CONFLICT``.
         """
+        return await look_again(lambda: self._reject(request_id, actor, note, context))
+
+    async def _reject(
+        self, request_id: str, actor: str, note: str, context: RequestContext
+    ) -> ApprovalRequest:
         waiting = await self.get_request(request_id)
         approval.check_waiting(waiting, self._clock.now())
         rejected = replace(waiting, status=ApprovalStatus.REJECTED, note=note)

@@ -21,6 +21,7 @@ from pkid.engine.aliases import Alias, ApprovalRule, Policies
 from pkid.engine.authorities import Authorities, Authority, is_loopback_url
 from pkid.engine.authorization import Authorization, Grant, check_subject_pattern
 from pkid.engine.clockguard import ClockGuard
+from pkid.engine.conflicts import ATTEMPTS
 from pkid.engine.issuance import Issuance
 from pkid.engine.model import (
     ApprovalRequest,
@@ -60,7 +61,6 @@ from pkid.engine.ports import (
 from pkid.engine.renewal import update_of_replaced
 from pkid.errors import ErrorCode, PKIError
 
-ATTEMPTS = 4
 ID_OCTETS = 10
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from pkid.asn1 import oids
 from pkid.engine.aliases import ApprovalRule
 from pkid.engine.model import CertificateStatus, CredentialKind
+from pkid.engine.ports import UpdateApproval, UpdateTransaction, Write
 from pkid.errors import ErrorCode, PKIError
 from pkid.messages.cmp.body import (
     BodyType,
@@ -29,6 +33,7 @@ from pkid.messages.cmp.status import FailInfo, PKIStatus, PKIStatusInfo
 from pkid.responders.base import Reply
 from pkid.responders.cmp.certification import certificate_hash
 from pkid.responders.cmp.polling import PollingReply
+from pkid.storage.filestore import FileStore
 from tests.engine.world import CMP, result_of
 from tests.responders.desk import Desk
 from tests.responders.peers import (
@@ -88,6 +93,50 @@ def test_a_waiting_request_survives_a_restart(desk: Desk) -> None:
     desk.approve()
     desk.restart()
     assert poll(desk, waiting, ByMAC()).certificate
+
+
+@contextmanager
+def in_between(
+    monkeypatch: pytest.MonkeyPatch, kind: type, act: Callable[[], object]
+) -> Iterator[None]:
+    """Act once, right before the first commit that has a write of that kind."""
+    commit, left = FileStore.commit, [act]
+
+    def later(store: FileStore, *writes: Write) -> Deferred[None]:
+        if left and any(isinstance(write, kind) for write in writes):
+            left.pop()()
+        return commit(store, *writes)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FileStore, "commit", later)
+        yield
+    assert not left
+
+
+@pytest.mark.requirement("CMP-101", "CMP-104")
+def test_a_poll_that_meets_the_approval_gets_the_certificate(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = desk.enroll()
+    with in_between(monkeypatch, UpdateTransaction, desk.approve):
+        final = poll(desk, waiting, ByMAC())
+    assert final.certificate
+
+
+@pytest.mark.requirement("CMP-104")
+def test_an_approval_that_meets_a_poll_is_carried_out(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = desk.enroll()
+    answers: list[Answer] = []
+
+    def asks() -> None:
+        answers.append(poll(desk, waiting, ByMAC()))
+
+    with in_between(monkeypatch, UpdateApproval, asks):
+        desk.approve()
+    assert answers[0].body_type is BodyType.POLL_REP
+    assert poll(desk, answers[0], ByMAC()).certificate
 
 
 @pytest.mark.requirement("CMP-93")

@@ -26,6 +26,7 @@ from twisted.logger import Logger
 from pkid.asn1.constructors import constructor
 from pkid.asn1.names import EMPTY, GeneralName
 from pkid.engine.aliases import Policies
+from pkid.engine.conflicts import look_again
 from pkid.engine.model import RequestContext, TransactionKey, make_request_context
 from pkid.engine.ports import Clock, Workers
 from pkid.errors import ErrorCode, PKIError
@@ -287,7 +288,8 @@ class CMPResponder:
         if body_type is None:
             raise PKIError(ErrorCode.BAD_REQUEST, "unknown body type")
         http.check_operation(incoming.exchange.operation, body_type)
-        return await self._bodies[body_type](request)
+        answer = self._bodies[body_type]
+        return await look_again(lambda: answer(request))
 
     # --- who asks ----------------------------------------------------------------
 
