@@ -21,6 +21,9 @@ _KEYS: Final = {
     "unix": {"address", "mode", "backlog", "lockfile"},
     "systemd": {"domain", "index", "name"},
 }
+# Twisted's own 50 is soon full when a site comes back from a power cut: who is turned
+# away then tries again after a second, then after three. The kernel has its own limit.
+_BACKLOG: Final = "1024"
 _FIRST: Final = {"tcp": "port", "tcp6": "port", "unix": "address"}
 
 
@@ -50,6 +53,13 @@ class Endpoint:
             return not ipaddress.ip_address(interface).is_loopback
         except ValueError:
             return True
+
+    @property
+    def listening_text(self) -> str:
+        """The text to listen with: room for a thousand who connect at once."""
+        if self.scheme == "systemd" or "backlog" in self.arguments:
+            return self.text
+        return f"{self.text}:backlog={_BACKLOG}"
 
     @property
     def port(self) -> int | None:

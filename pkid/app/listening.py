@@ -120,7 +120,7 @@ class Listeners:
         doorway = _Doorway()
         ports: list[IListeningPort] = []
         faults: list[Failure] = []
-        endpoint = serverFromString(self._reactor, settings.endpoint.text)
+        endpoint = serverFromString(self._reactor, settings.endpoint.listening_text)
         endpoint.listen(doorway).addCallbacks(ports.append, faults.append)
         if not ports:
             reason = faults[0].getErrorMessage() if faults else "it is not ready"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 
 from pkid.app.endpoints import decode_endpoint
@@ -55,6 +56,29 @@ def test_loopback_and_local_sockets_are_not_beyond_loopback(text: str) -> None:
 @pytest.mark.parametrize("text", BEYOND)
 def test_everything_else_is_beyond_loopback(text: str) -> None:
     assert decode_endpoint(text).beyond_loopback
+
+
+@pytest.mark.parametrize(
+    ("text", "listens"),
+    [
+        ("tcp:8829:interface=127.0.0.1", 1024),
+        ("tcp:8829:backlog=7", 7),
+        (r"tcp6:8829:interface=\:\:1", 1024),
+    ],
+)
+def test_a_thousand_may_connect_at_once_unless_the_text_says_otherwise(
+    text: str, listens: int
+) -> None:
+    reactor = MemoryReactorClock()
+    endpoint = serverFromString(reactor, decode_endpoint(text).listening_text)
+    endpoint.listen(Factory())
+    ((_port, _factory, backlog, _interface),) = reactor.tcpServers
+    assert backlog == listens
+
+
+def test_an_inherited_socket_keeps_its_backlog() -> None:
+    text = "systemd:domain=INET:name=cmp"
+    assert decode_endpoint(text).listening_text == text
 
 
 @pytest.mark.parametrize("text", BROKEN)
