@@ -434,13 +434,57 @@ class MessageSigner(Protocol):
         """
 
 
+class KeyAgreement(Protocol):
+    """An EC, X25519 or X448 key that agrees upon secrets; it signs nothing."""
+
+    @property
+    def public_key(self) -> bytes:
+        """SubjectPublicKeyInfo."""
+        ...
+
+    def agree(self, public_key: bytes) -> Deferred[bytes]:
+        """The secret (Z) shared with the owner of another key of the same kind.
+
+        :param public_key: SubjectPublicKeyInfo of the other side.
+        :raises PKIError: ``BAD_MESSAGE_CHECK`` when that key does not fit ours.
+        """
+        ...
+
+
+class Decapsulation(Protocol):
+    """A KEM key that opens what was encapsulated to it; it signs nothing."""
+
+    @property
+    def public_key(self) -> bytes:
+        """SubjectPublicKeyInfo."""
+        ...
+
+    @property
+    def algorithm(self) -> AlgorithmIdentifier:
+        """The KEM."""
+        ...
+
+    def decapsulate(
+        self, algorithm: AlgorithmIdentifier, ciphertext: bytes
+    ) -> Deferred[bytes]:
+        """The shared secret; a forged ciphertext gives one too.
+
+        :param algorithm: the KEM as the message names it.
+        :raises PKIError: ``BAD_ALGORITHM`` when it is not ours, ``BAD_MESSAGE_CHECK``
+            for a ciphertext of a wrong size.
+        """
+        ...
+
+
 class KeyStore(Protocol):
     """Makes and opens keys by name; a name's purpose never changes."""
 
     async def generate(self, name: str, spec: str, purpose: str) -> bytes:
         """Make a key (idempotent: an existing one of the same purpose is kept).
 
-        :param spec: "ec:P-256", "rsa:2048", "ed25519", "ml-dsa-65" ...
+        :param spec: "ec:P-256", "rsa:2048", "ed25519", "ml-dsa-65" ...; for
+            "key-agreement" also "x25519" and "x448", for "decapsulation" "ml-kem-768"
+            and "ml-kem-1024".
         :returns: SubjectPublicKeyInfo.
         """
         ...
@@ -452,6 +496,10 @@ class KeyStore(Protocol):
         ...
 
     async def message_signer(self, name: str) -> MessageSigner: ...
+
+    async def key_agreement(self, name: str) -> KeyAgreement: ...
+
+    async def decapsulation(self, name: str) -> Decapsulation: ...
 
 
 class SecretBox(Protocol):

@@ -13,7 +13,7 @@ import enum
 import json
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
@@ -34,8 +34,16 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from pkid.crypto.algorithms import KeySpec, PrivateKey, PublicKey
+from pkid.crypto.kem import KEMPrivateKey
+from pkid.crypto.keyagreement import AgreementPrivateKey
 from pkid.engine.ports import Workers
 from pkid.errors import ErrorCode, PKIError
+from pkid.keys.agreements import (
+    AGREEMENT_GENERATORS,
+    KEM_GENERATORS,
+    FileDecapsulation,
+    FileKeyAgreement,
+)
 from pkid.keys.files import create_key_file, make_key_directory, read_key_file
 from pkid.keys.pbes2 import (
     ScryptParameters,
@@ -62,6 +70,9 @@ _KEY_LABEL: Final = "ENCRYPTED PRIVATE KEY"
 _BOX_LABEL: Final = "PKID SECRET BOX KEY"
 _BOX_FILE: Final = "secrets.key"
 
+#: Keys that sign, agree or open: what a file may hold.
+OwnPrivateKey = PrivateKey | AgreementPrivateKey | KEMPrivateKey
+
 _GENERATORS: Final[dict[str, Callable[[], PrivateKey]]] = {
     "ec:P-256": lambda: ec.generate_private_key(ec.SECP256R1()),
     "ec:P-384": lambda: ec.generate_private_key(ec.SECP384R1()),
@@ -84,6 +95,8 @@ class Purpose(enum.Enum):
     STATUS_SIGNING = "status-signing"
     MESSAGE_SIGNING = "message-signing"
     AUDIT_SIGNING = "audit-signing"
+    KEY_AGREEMENT = "key-agreement"
+    DECAPSULATION = "decapsulation"
     TLS = "tls"
     CLIENT = "client"
 
@@ -189,7 +202,7 @@ class FileKeyStore:
         return FileCertificateSigner(
             name,
             cast(PublicKey, key.public_key()),
-            signing(key, self._workers),
+            signing(cast(PrivateKey, key), self._workers),
             self._authorities,
         )
 
@@ -202,7 +215,8 @@ class FileKeyStore:
             name, Purpose.STATUS_SIGNING, Purpose.CERTIFICATE_SIGNING
         )
         public_key = cast(PublicKey, key.public_key())
-        return FileStatusSigner(name, public_key, signing(key, self._workers))
+        sign = signing(cast(PrivateKey, key), self._workers)
+        return FileStatusSigner(name, public_key, sign)
 
     async def message_signer(self, name: str) -> FileMessageSigner:
         """Open a key that signs protocol messages or audit heads.
@@ -211,7 +225,24 @@ class FileKeyStore:
         """
         key = await self._load(name, Purpose.MESSAGE_SIGNING, Purpose.AUDIT_SIGNING)
         public_key = cast(PublicKey, key.public_key())
-        return FileMessageSigner(name, public_key, signing(key, self._workers))
+        sign = signing(cast(PrivateKey, key), self._workers)
+        return FileMessageSigner(name, public_key, sign)
+
+    async def key_agreement(self, name: str) -> FileKeyAgreement:
+        """Open a key that agrees upon secrets.
+
+        :raises PKIError: as `certificate_signer`.
+        """
+        key = await self._load(name, Purpose.KEY_AGREEMENT)
+        return FileKeyAgreement(name, cast(AgreementPrivateKey, key), self._workers)
+
+    async def decapsulation(self, name: str) -> FileDecapsulation:
+        """Open a KEM key.
+
+        :raises PKIError: as `certificate_signer`.
+        """
+        key = await self._load(name, Purpose.DECAPSULATION)
+        return FileDecapsulation(name, cast(KEMPrivateKey, key))
 
     # --- beside the port ------------------------------------------------------------
 
@@ -279,7 +310,7 @@ class FileKeyStore:
 
     async def _generate(self, path: Path, spec: str, purpose: Purpose) -> bytes:
         if not path.exists():
-            key = await self._workers.run(generate_private_key, spec)
+            key = await self._workers.run(_generate, spec, purpose)
             sealed = await self._seal(Secret(_pkcs8(key)))
             create_key_file(path, encode_pem(_KEY_LABEL, sealed.encode()))
         # What stands in the file counts: one without description is from a start that
@@ -292,7 +323,7 @@ class FileKeyStore:
             return await self.generate(path.stem, spec, purpose.value)
         return public_key
 
-    async def _load(self, name: str, *purposes: Purpose) -> PrivateKey:
+    async def _load(self, name: str, *purposes: Purpose) -> OwnPrivateKey:
         path = self._path(name)
         description = self._description(name)
         if description.purpose not in purposes:
@@ -309,11 +340,11 @@ class FileKeyStore:
             )
         return key
 
-    async def _open(self, path: Path) -> PrivateKey:
+    async def _open(self, path: Path) -> OwnPrivateKey:
         sealed = Sealed.decode(decode_pem(_KEY_LABEL, read_key_file(path)))
         octets = sealed.open(await self._derive(sealed.parameters))
         try:
-            return cast(PrivateKey, load_der_private_key(octets, None))
+            return cast(OwnPrivateKey, load_der_private_key(octets, None))
         except (ValueError, TypeError, UnsupportedAlgorithm):
             raise wrong_passphrase() from None
 
@@ -349,6 +380,26 @@ def generate_private_key(spec: str) -> PrivateKey:
     return generate()
 
 
+def _generate(spec: str, purpose: Purpose) -> OwnPrivateKey:
+    """Make a key fit for its purpose.
+
+    :raises PKIError: ``BAD_ALGORITHM``.
+    """
+    made: dict[Purpose, Mapping[str, Callable[[], OwnPrivateKey]]] = {
+        Purpose.KEY_AGREEMENT: AGREEMENT_GENERATORS,
+        Purpose.DECAPSULATION: KEM_GENERATORS,
+    }
+    generators = made.get(purpose)
+    if generators is None:
+        return generate_private_key(spec)
+    generate = generators.get(spec)
+    if generate is None:
+        raise PKIError(
+            ErrorCode.BAD_ALGORITHM, f"no {spec} keys for {purpose.value} are made here"
+        )
+    return generate()
+
+
 def _cannot_make(spec: str) -> PKIError:
     return PKIError(
         ErrorCode.BAD_ALGORITHM, f"no {spec} keys for signing are made here"
@@ -362,9 +413,9 @@ def _purpose(text: str) -> Purpose:
         raise PKIError(ErrorCode.BAD_REQUEST, f"no key purpose {text!r}") from None
 
 
-def _pkcs8(key: PrivateKey) -> bytes:
+def _pkcs8(key: OwnPrivateKey) -> bytes:
     return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _pem(key: PrivateKey) -> bytes:
+def _pem(key: OwnPrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -39,6 +39,8 @@ SPECS = [
     "rsa:2048",
     "rsa:3072",
 ]
+#: Keys that cannot sign, by the purpose that wants them.
+FITTING = {"key-agreement": "x25519", "decapsulation": "ml-kem-768"}
 
 
 @pytest.fixture
@@ -96,11 +98,14 @@ def test_a_name_is_a_plain_file_name(keys: FileKeyStore, name: str) -> None:
 @pytest.mark.requirement("SEC-111")
 @pytest.mark.parametrize("purpose", [each.value for each in Purpose])
 def test_a_key_opens_for_its_purpose_only(keys: FileKeyStore, purpose: str) -> None:
-    result_of(keys.generate("key", "ed25519", purpose))
+    spec = FITTING.get(purpose, "ed25519")
+    result_of(keys.generate("key", spec, purpose))
     doors = {
         keys.certificate_signer: {"certificate-signing"},
         keys.status_signer: {"certificate-signing", "status-signing"},
         keys.message_signer: {"message-signing", "audit-signing"},
+        keys.key_agreement: {"key-agreement"},
+        keys.decapsulation: {"decapsulation"},
         keys.tls_key: {"tls"},
         keys.export_private_key: {"client"},
     }
