@@ -10,7 +10,7 @@ from pkid.errors import ErrorCode, PKIError
 from pkid.messages.cmp.body import BodyType
 from pkid.messages.cmp.status import FailInfo
 from pkid.responders.base import Peer
-from pkid.responders.cmp.throttle import MAX_ADDRESSES, FailureThrottle
+from pkid.responders.throttle import MAX_ADDRESSES, FailureThrottle
 from tests.engine.world import TurnedClock
 from tests.responders.desk import Desk
 from tests.responders.peers import (

@@ -66,8 +66,8 @@ from pkid.responders.cmp.requests import (
 )
 from pkid.responders.cmp.revocation import Revocation
 from pkid.responders.cmp.tcppolling import TCPPolling
-from pkid.responders.cmp.throttle import FailureThrottle
 from pkid.responders.cmp.transactions import TransactionState
+from pkid.responders.throttle import FailureThrottle
 
 T = TypeVar("T")
 RESPONSES: Final = frozenset(
