@@ -17,6 +17,8 @@ from pkid.engine.model import AuthorityRecord
 from pkid.engine.policy import IssuerBounds
 from pkid.engine.ports import (
     CertificateSigner,
+    Decapsulation,
+    KeyAgreement,
     KeyStore,
     MessageSigner,
     StatusSigner,
@@ -63,6 +65,30 @@ class MessageIdentity:
     subject_key_id: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementIdentity:
+    """What agrees upon keys with clients in an authority's name.
+
+    :ivar chain: above ``certificate``: issuing CA first, root last.
+    """
+
+    key: KeyAgreement
+    certificate: bytes
+    chain: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KEMIdentity:
+    """What opens the encapsulations of clients in an authority's name.
+
+    :ivar chain: above ``certificate``: issuing CA first, root last.
+    """
+
+    key: Decapsulation
+    certificate: bytes
+    chain: tuple[bytes, ...]
+
+
 class Authorities:
     """All authorities of this daemon, by name."""
 
@@ -72,6 +98,8 @@ class Authorities:
         self._by_name: dict[str, Authority] = {}
         self._by_subject: dict[bytes, str] = {}
         self._identities: dict[str, MessageIdentity] = {}
+        self._agreements: dict[str, AgreementIdentity] = {}
+        self._kems: dict[str, KEMIdentity] = {}
         self._own_keys: set[bytes] = set()
 
     async def load(self) -> None:
@@ -155,6 +183,24 @@ class Authorities:
                 hint=f"authority {authority} has no message signer",
             )
         return found
+
+    def set_agreement_identity(
+        self, authority: str, identity: AgreementIdentity
+    ) -> None:
+        """Let this identity agree upon keys in the authority's name."""
+        self._agreements[authority] = identity
+
+    def find_agreement_identity(self, authority: str) -> AgreementIdentity | None:
+        """What agrees upon keys in the authority's name, None when nothing does."""
+        return self._agreements.get(authority)
+
+    def set_kem_identity(self, authority: str, identity: KEMIdentity) -> None:
+        """Let this identity open encapsulations in the authority's name."""
+        self._kems[authority] = identity
+
+    def find_kem_identity(self, authority: str) -> KEMIdentity | None:
+        """What opens encapsulations in the authority's name, None when nothing does."""
+        return self._kems.get(authority)
 
 
 def bounds_of(certificate: Certificate) -> IssuerBounds:

@@ -20,7 +20,12 @@ from pkid.asn1.names import Name
 from pkid.engine import audit, confirmation, credentials, crl, revocation
 from pkid.engine.administration import Administration
 from pkid.engine.aliases import Alias, Policies
-from pkid.engine.authorities import Authorities, MessageIdentity
+from pkid.engine.authorities import (
+    AgreementIdentity,
+    Authorities,
+    KEMIdentity,
+    MessageIdentity,
+)
 from pkid.engine.clockguard import ClockGuard
 from pkid.engine.confirmation import Confirmation
 from pkid.engine.creation import (
@@ -114,6 +119,7 @@ class CertificateAuthority:
         self._crl_due: dict[str, datetime] = {}
         self._enrollment = Enrollment(
             store=suppliers.store,
+            keys=suppliers.keys,
             authorities=self._authorities,
             policies=policies,
             clock=suppliers.clock,
@@ -400,6 +406,14 @@ class CertificateAuthority:
         """
         return self._authorities.identity(authority)
 
+    def find_agreement_identity(self, authority: str) -> AgreementIdentity | None:
+        """What agrees upon keys in an authority's name."""
+        return self._authorities.find_agreement_identity(authority)
+
+    def find_kem_identity(self, authority: str) -> KEMIdentity | None:
+        """What opens encapsulations in an authority's name."""
+        return self._authorities.find_kem_identity(authority)
+
     def latest_crl(self, authority: str) -> Deferred[CRLRecord]:
         """The current CRL.
 
@@ -455,6 +469,18 @@ class CertificateAuthority:
     ) -> Deferred[MessageIdentity]:
         """Give an authority the identity that signs its protocol messages."""
         return self.run(self._creation.prepare_message_identity(authority, context))
+
+    def prepare_agreement_identity(
+        self, authority: str, context: RequestContext
+    ) -> Deferred[AgreementIdentity]:
+        """Give an authority a key agreement certificate (CMP's DHBasedMac)."""
+        return self.run(self._creation.prepare_agreement_identity(authority, context))
+
+    def prepare_kem_identity(
+        self, authority: str, context: RequestContext
+    ) -> Deferred[KEMIdentity]:
+        """Give an authority a KEM certificate (CMP's KemBasedMac)."""
+        return self.run(self._creation.prepare_kem_identity(authority, context))
 
     # --- periodic work -----------------------------------------------------------
 

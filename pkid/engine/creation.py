@@ -20,7 +20,13 @@ from pkid.crypto.certificates import (
 from pkid.crypto.extensions import subject_alternative_name
 from pkid.crypto.publickeys import decode_spki
 from pkid.engine.aliases import Alias, NameRule, NameScheme
-from pkid.engine.authorities import Authorities, Authority, MessageIdentity
+from pkid.engine.authorities import (
+    AgreementIdentity,
+    Authorities,
+    Authority,
+    KEMIdentity,
+    MessageIdentity,
+)
 from pkid.engine.enrollment import Enrollment
 from pkid.engine.model import (
     AuthorityRecord,
@@ -51,6 +57,8 @@ DAEMON = Requester(kind=RequesterKind.SYSTEM, identity="system:daemon")
 INTERNAL = "internal"
 RENEW_AT = 2 / 3
 SIGNER_PROFILE = "cmp-signer"
+AGREEMENT_PROFILE = "cmp-agreement"
+KEM_PROFILE = "cmp-kem"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +80,8 @@ class NewAuthority:
 class ServiceCertificate:
     """A certificate of the daemon itself.
 
-    :ivar purpose: of its key: "tls", "message-signing", "client".
+    :ivar purpose: of its key: "tls", "message-signing", "client", "key-agreement",
+        "decapsulation".
     """
 
     name: str
@@ -193,24 +202,18 @@ class Creation:
         self, authority: str, context: RequestContext
     ) -> MessageIdentity:
         """Give an authority the identity that signs its protocol messages."""
-        issuer = self._authorities.get(authority)
-        name = f"cmp-{authority}"
-        subject = Name.of(
-            [*issuer.subject.rdns[:-1], *_named(f"{authority} CMP signer").rdns]
+        wanted = self._key_service(
+            f"cmp-{authority}",
+            authority,
+            SIGNER_PROFILE,
+            title="CMP signer",
+            key_spec="ec:P-256",
+            purpose="message-signing",
         )
-        service = await self.issue_service_certificate(
-            ServiceCertificate(
-                name=name,
-                authority=authority,
-                profile=SIGNER_PROFILE,
-                subject=subject,
-                purpose="message-signing",
-            ),
-            context,
-        )
+        service = await self.issue_service_certificate(wanted, context)
         certificate = Certificate.decode(service.certificate)
         identity = MessageIdentity(
-            signer=await self._keys.message_signer(f"service-{name}"),
+            signer=await self._keys.message_signer(f"service-{wanted.name}"),
             certificate=service.certificate,
             chain=service.chain,
             subject=certificate.subject,
@@ -219,7 +222,71 @@ class Creation:
         self._authorities.set_identity(authority, identity)
         return identity
 
+    async def prepare_agreement_identity(
+        self, authority: str, context: RequestContext
+    ) -> AgreementIdentity:
+        """Give an authority the identity that agrees upon keys with clients."""
+        wanted = self._key_service(
+            f"cmp-agreement-{authority}",
+            authority,
+            AGREEMENT_PROFILE,
+            title="CMP key agreement",
+            key_spec="ec:P-256",
+            purpose="key-agreement",
+        )
+        service = await self.issue_service_certificate(wanted, context)
+        identity = AgreementIdentity(
+            key=await self._keys.key_agreement(f"service-{wanted.name}"),
+            certificate=service.certificate,
+            chain=service.chain,
+        )
+        self._authorities.set_agreement_identity(authority, identity)
+        return identity
+
+    async def prepare_kem_identity(
+        self, authority: str, context: RequestContext
+    ) -> KEMIdentity:
+        """Give an authority the identity that opens what clients encapsulate."""
+        wanted = self._key_service(
+            f"cmp-kem-{authority}",
+            authority,
+            KEM_PROFILE,
+            title="CMP key encapsulation",
+            key_spec="ml-kem-768",
+            purpose="decapsulation",
+        )
+        service = await self.issue_service_certificate(wanted, context)
+        identity = KEMIdentity(
+            key=await self._keys.decapsulation(f"service-{wanted.name}"),
+            certificate=service.certificate,
+            chain=service.chain,
+        )
+        self._authorities.set_kem_identity(authority, identity)
+        return identity
+
     # --- parts -------------------------------------------------------------------
+
+    def _key_service(
+        self,
+        name: str,
+        authority: str,
+        profile: str,
+        *,
+        title: str,
+        key_spec: str,
+        purpose: str,
+    ) -> ServiceCertificate:
+        """A service certificate named after its authority."""
+        issuer = self._authorities.get(authority)
+        common_name = _named(f"{authority} {title}")
+        return ServiceCertificate(
+            name=name,
+            authority=authority,
+            profile=profile,
+            subject=Name.of([*issuer.subject.rdns[:-1], *common_name.rdns]),
+            key_spec=key_spec,
+            purpose=purpose,
+        )
 
     async def _unsigned_root(
         self, new: NewAuthority, key: str, spki: bytes

@@ -146,6 +146,16 @@ def default_policies() -> Policies:
             validity=timedelta(days=365),
         ),
         CertificateProfile(
+            name="cmp-agreement",
+            keys=("ec:P-256",),
+            key_usage=("keyAgreement",),
+        ),
+        CertificateProfile(
+            name="cmp-kem",
+            keys=("ml-kem-768",),
+            key_usage=("keyEncipherment",),
+        ),
+        CertificateProfile(
             name="tls",
             extended_key_usage=(oids.ID_KP_SERVER_AUTH,),
             validity=timedelta(days=365),
