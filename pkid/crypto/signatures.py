@@ -171,17 +171,24 @@ def _verify_rsa(
     public_key.verify(signature, data, _rsa_padding(scheme), _HASHES[name])
 
 
-def sign(private_key: PrivateKey, algorithm: AlgorithmIdentifier, data: bytes) -> bytes:
+def sign(
+    private_key: PrivateKey,
+    algorithm: AlgorithmIdentifier,
+    data: bytes,
+    *,
+    allow_sha1: bool = False,
+) -> bytes:
     """Make a signature; only `pkid.keys` calls this.
 
     :param algorithm: from `signature_algorithm_for` of the same key.
     :param data: the octets to sign.
+    :param allow_sha1: sign with SHA-1: messages to old SCEP clients only.
     :returns: the octets of the BIT STRING.
     :raises PKIError: ``BAD_ALGORITHM`` when the algorithm does not fit the key, uses
-        SHA-1, or is RSASSA-PSS with SHAKE (which is only verified).
+        SHA-1 unasked, or is RSASSA-PSS with SHAKE (which is only verified).
     """
     scheme = signature_scheme(algorithm)
-    if scheme.legacy:
+    if scheme.legacy and not allow_sha1:
         raise refuse(f"signature algorithm {scheme.name} uses SHA-1")
     if isinstance(private_key, ec.EllipticCurvePrivateKey):
         if scheme.kind is not KeyKind.EC:

@@ -20,6 +20,7 @@ from pkid.engine.model import (
     ApprovalStatus,
     AuditEvent,
     AuditRecord,
+    AuthorityPhase,
     AuthorityRecord,
     CertificateRecord,
     CertificateReference,
@@ -199,6 +200,14 @@ class InsertAuthority:
 
 
 @dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
+class UpdateAuthority:
+    """Replace certificate, chain, phase and links; conflicts unless in that phase."""
+
+    record: AuthorityRecord
+    expected_phase: AuthorityPhase
+
+
 class InsertCRL:
     """A CRL; conflicts unless its number is above all earlier ones of the authority."""
 
@@ -232,6 +241,7 @@ Write = (
     | Dequeue
     | InsertAuthority
     | InsertCRL
+    | UpdateAuthority
     | InsertKeyHandle
 )
 
@@ -426,15 +436,40 @@ class MessageSigner(Protocol):
     @property
     def algorithm(self) -> AlgorithmIdentifier: ...
 
-    def sign_message(self, octets: bytes) -> Deferred[bytes]:
+    def sign_message(
+        self, octets: bytes, algorithm: AlgorithmIdentifier | None = None
+    ) -> Deferred[bytes]:
         """The signature over a protected part.
 
         :raises PKIError: ``INTERNAL`` for octets that are a TBSCertificate or a
-            TBSCertList.
+        :param algorithm: another one that fits the key, where the other side knows no
+            better (SCEP answers in the request's digest); None takes ``algorithm``.
+            TBSCertList; ``BAD_ALGORITHM`` for one that does not fit.
         """
 
 
 class KeyAgreement(Protocol):
+class Decrypter(Protocol):
+    """An RSA key that opens what was encrypted to it; it signs nothing."""
+
+    @property
+    def public_key(self) -> bytes:
+        """SubjectPublicKeyInfo."""
+        ...
+
+    def recover_key(
+        self, algorithm: AlgorithmIdentifier, encrypted_key: bytes, size: int
+    ) -> Deferred[bytes]:
+        """The content's key; a random one whatever is wrong with the encrypted key.
+
+        :param algorithm: of the key transport (PKCS #1 v1.5 or OAEP).
+        :param size: octets that the content's key has.
+        :raises PKIError: ``BAD_ALGORITHM`` for another algorithm, before the key is
+            used; ``BUSY`` when too many wait.
+        """
+        ...
+
+
     """An EC, X25519 or X448 key that agrees upon secrets; it signs nothing."""
 
     @property
@@ -484,7 +519,7 @@ class KeyStore(Protocol):
 
         :param spec: "ec:P-256", "rsa:2048", "ed25519", "ml-dsa-65" ...; for
             "key-agreement" also "x25519" and "x448", for "decapsulation" "ml-kem-768"
-            and "ml-kem-1024".
+            and "ml-kem-1024", for "decryption" and "message-exchange" RSA only.
         :returns: SubjectPublicKeyInfo.
         """
         ...
@@ -495,7 +530,18 @@ class KeyStore(Protocol):
         """A CA's CRL signer: may be opened on a "certificate-signing" key."""
         ...
 
-    async def message_signer(self, name: str) -> MessageSigner: ...
+    async def message_signer(
+        self, name: str, *, of_authority: bool = False
+    ) -> MessageSigner:
+        """A signer of messages.
+
+        :param of_authority: open a CA's own key, where the CA itself speaks SCEP.
+        """
+        ...
+
+    async def decrypter(self, name: str) -> Decrypter:
+        """A "decryption" or "message-exchange" key, or a CA's own RSA key."""
+        ...
 
     async def key_agreement(self, name: str) -> KeyAgreement: ...
 

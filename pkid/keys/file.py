@@ -45,6 +45,7 @@ from pkid.keys.agreements import (
     FileKeyAgreement,
 )
 from pkid.keys.files import create_key_file, make_key_directory, read_key_file
+from pkid.keys.decrypters import FileDecrypter
 from pkid.keys.pbes2 import (
     ScryptParameters,
     Sealed,
@@ -98,10 +99,26 @@ class Purpose(enum.Enum):
     KEY_AGREEMENT = "key-agreement"
     DECAPSULATION = "decapsulation"
     TLS = "tls"
+    DECRYPTION = "decryption"
+    MESSAGE_EXCHANGE = "message-exchange"  # signs messages and decrypts them (SCEP)
     CLIENT = "client"
 
 
 @dataclass(frozen=True, slots=True)
+_MESSAGE_PURPOSES: Final = (
+    Purpose.MESSAGE_SIGNING,
+    Purpose.MESSAGE_EXCHANGE,
+    Purpose.AUDIT_SIGNING,
+)
+_AUTHORITY_PURPOSES: Final = (Purpose.CERTIFICATE_SIGNING,)
+_RSA_PURPOSES: Final = (Purpose.DECRYPTION, Purpose.MESSAGE_EXCHANGE)
+_DECRYPTING_PURPOSES: Final = (
+    Purpose.DECRYPTION,
+    Purpose.MESSAGE_EXCHANGE,
+    Purpose.CERTIFICATE_SIGNING,
+)
+
+
 class KeyDescription:
     """What ``<name>.json`` says of a key.
 
@@ -214,21 +231,39 @@ class FileKeyStore:
         key = await self._load(
             name, Purpose.STATUS_SIGNING, Purpose.CERTIFICATE_SIGNING
         )
-        public_key = cast(PublicKey, key.public_key())
+        public_key = key.public_key()
         sign = signing(cast(PrivateKey, key), self._workers)
         return FileStatusSigner(name, public_key, sign)
 
-    async def message_signer(self, name: str) -> FileMessageSigner:
+    async def message_signer(
+        self, name: str, *, of_authority: bool = False
+    ) -> FileMessageSigner:
         """Open a key that signs protocol messages or audit heads.
 
         :raises PKIError: as `certificate_signer`.
+        :param of_authority: open a CA's own key instead; still no certificate comes
+            out of the handle.
         """
-        key = await self._load(name, Purpose.MESSAGE_SIGNING, Purpose.AUDIT_SIGNING)
-        public_key = cast(PublicKey, key.public_key())
-        sign = signing(cast(PrivateKey, key), self._workers)
+        purposes = _AUTHORITY_PURPOSES if of_authority else _MESSAGE_PURPOSES
+        key = await self._load(name, *purposes)
+        public_key = key.public_key()
+        sign = signing(cast(PrivateKey, key), self._workers, allow_sha1=True)
         return FileMessageSigner(name, public_key, sign)
 
     async def key_agreement(self, name: str) -> FileKeyAgreement:
+    async def decrypter(self, name: str) -> FileDecrypter:
+        """Open an RSA key that decrypts; a CA's own does too.
+
+        :raises PKIError: as `certificate_signer`; ``BAD_ALGORITHM`` when it is not RSA.
+        """
+        key = await self._load(name, *_DECRYPTING_PURPOSES)
+        if not isinstance(key, rsa.RSAPrivateKey):
+            raise PKIError(
+                ErrorCode.BAD_ALGORITHM,
+                f"key {name} is not RSA: nobody can encrypt to it",
+            )
+        return FileDecrypter(name, key, self._workers)
+
         """Open a key that agrees upon secrets.
 
         :raises PKIError: as `certificate_signer`.
@@ -316,7 +351,7 @@ class FileKeyStore:
         # What stands in the file counts: one without description is from a start that
         # was broken off, or another call was quicker.
         key = await self._open(path)
-        public_key = public_octets(cast(PublicKey, key.public_key()))
+        public_key = public_octets(key.public_key())
         description = KeyDescription(purpose, spec, public_key)
         described = path.with_suffix(".json")
         if not create_key_file(described, description.encode()):
@@ -332,7 +367,7 @@ class FileKeyStore:
                 f"key {name} is for {description.purpose.value} only",
             )
         key = await self._open(path)
-        if public_octets(cast(PublicKey, key.public_key())) != description.public_key:
+        if public_octets(key.public_key()) != description.public_key:
             raise PKIError(
                 ErrorCode.UNAVAILABLE,
                 f"key {name} is not the one that was made under this name",
@@ -394,13 +429,13 @@ def _generate(spec: str, purpose: Purpose) -> OwnPrivateKey:
         return generate_private_key(spec)
     generate = generators.get(spec)
     if generate is None:
-        raise PKIError(
-            ErrorCode.BAD_ALGORITHM, f"no {spec} keys for {purpose.value} are made here"
-        )
+        raise _not_made(spec, purpose)
     return generate()
 
 
 def _cannot_make(spec: str) -> PKIError:
+    if purpose in _RSA_PURPOSES and KeySpec.decode(spec).family != "rsa":
+        raise _not_made(spec, purpose)
     return PKIError(
         ErrorCode.BAD_ALGORITHM, f"no {spec} keys for signing are made here"
     )

@@ -44,17 +44,23 @@ def public_octets(key: PublicKey) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def signing(private_key: PrivateKey, workers: Workers) -> Sign:
+def signing(
+    private_key: PrivateKey, workers: Workers, *, allow_sha1: bool = False
+) -> Sign:
     """The function that signs with a key, which nothing else holds.
 
     :param workers: where RSA and ML-DSA are computed.
+    :param allow_sha1: sign with SHA-1 when asked to: messages to old SCEP clients,
+        never a certificate (SCEP-64).
     """
     public_key = cast(PublicKey, private_key.public_key())
 
     def sign_checked(algorithm: AlgorithmIdentifier, octets: bytes) -> bytes:
-        signature = sign(private_key, algorithm, octets)
+        signature = sign(private_key, algorithm, octets, allow_sha1=allow_sha1)
         if isinstance(private_key, rsa.RSAPrivateKey):
-            check_own_signature(public_key, algorithm, signature, octets)
+            check_own_signature(
+                public_key, algorithm, signature, octets, allow_sha1=allow_sha1
+            )
         return signature
 
     if key_kind(public_key) in _QUICK:
@@ -67,13 +73,17 @@ def check_own_signature(
     algorithm: AlgorithmIdentifier,
     signature: bytes,
     octets: bytes,
+    *,
+    allow_sha1: bool = False,
 ) -> None:
     """Verify a signature of our own before anybody sees it.
 
     :raises PKIError: ``INTERNAL`` when the computation went wrong.
     """
     try:
-        verify_signature(public_key, algorithm, signature, octets)
+        verify_signature(
+            public_key, algorithm, signature, octets, allow_sha1=allow_sha1
+        )
     except PKIError as fault:
         raise PKIError(
             ErrorCode.INTERNAL,
@@ -164,17 +174,21 @@ class FileMessageSigner(_Handle):
 
     __slots__ = ()
 
-    def sign_message(self, octets: bytes) -> Deferred[bytes]:
+    def sign_message(
+        self, octets: bytes, algorithm: AlgorithmIdentifier | None = None
+    ) -> Deferred[bytes]:
         """The signature over a protected part.
 
+        :param algorithm: instead of ``algorithm``.
         :raises PKIError: through the Deferred: ``INTERNAL`` for octets that are, or
-            may be read as, a TBSCertificate, TBSCertList or ResponseData.
+            may be read as, a TBSCertificate, TBSCertList or ResponseData;
+            ``BAD_ALGORITHM`` for an algorithm that does not fit the key.
         """
         tags = outline(octets)
         broken = tags is None and octets[:1] == bytes((der.SEQUENCE,))
         if broken or is_certificate(tags) or _is_crl(tags) or _is_ocsp_response(tags):
             return fail(_misuse("this key signs messages only"))
-        return self._sign(self._algorithm, octets)
+        return self._sign(algorithm or self._algorithm, octets)
 
 
 def _misuse(detail: str) -> PKIError:

@@ -40,7 +40,13 @@ SPECS = [
     "rsa:3072",
 ]
 #: Keys that cannot sign, by the purpose that wants them.
-FITTING = {"key-agreement": "x25519", "decapsulation": "ml-kem-768"}
+FITTING = {
+    "key-agreement": "x25519",
+    "decapsulation": "ml-kem-768",
+    **dict.fromkeys(
+        ("decryption", "message-exchange", "certificate-signing"), "rsa:2048"
+    ),
+}
 
 
 @pytest.fixture
@@ -103,7 +109,8 @@ def test_a_key_opens_for_its_purpose_only(keys: FileKeyStore, purpose: str) -> N
     doors = {
         keys.certificate_signer: {"certificate-signing"},
         keys.status_signer: {"certificate-signing", "status-signing"},
-        keys.message_signer: {"message-signing", "audit-signing"},
+        keys.message_signer: {"message-signing", "message-exchange", "audit-signing"},
+        keys.decrypter: {"decryption", "message-exchange", "certificate-signing"},
         keys.key_agreement: {"key-agreement"},
         keys.decapsulation: {"decapsulation"},
         keys.tls_key: {"tls"},

@@ -167,8 +167,8 @@ def test_a_faulty_rsa_signature_never_leaves(
     algorithm = signature_algorithm_for(private.public_key())
     made = [0]
 
-    def faulty(*arguments: Any) -> bytes:
-        signature = signatures.sign(*arguments)
+    def faulty(*arguments: Any, **options: Any) -> bytes:
+        signature = signatures.sign(*arguments, **options)
         made[0] += 1
         if made[0] % every:
             return signature
