@@ -50,6 +50,9 @@ from pkid.responders.cmp.aliases import QUIRKS, CMPAlias
 from pkid.transports.cmptcp import FRAMINGS
 from pkid.transports.limits import Limits
 
+from pkid.engine.model import PossessionMethod
+from pkid.engine.namerules import check_alternative_name_rule, check_subject_rule
+from pkid.errors import PKIError
 HTTP_SERVICES: Final = ("cmp", "status", "operations")
 TCP_SERVICE: Final = "cmp-tcp"
 
@@ -330,6 +333,19 @@ CMP_ALIAS = Table(
         Key(
             "response_protection",
             choice("mirror", "signature"),
+    Key(
+        "possession",
+        ListOf(member(PossessionMethod), frozenset, least=1),
+        "Ways to prove possession of the private key that are taken: by `signature`,"
+        " by decrypting the certificate (`encrypted-certificate`) or a `challenge`, by"
+        " an `agreed-mac`, by handing the key over (`encrypted-key`).",
+    ),
+    Key(
+        "key_generation",
+        Flag(),
+        "Make the key pair for requests that bring no key, of the first kind that the"
+        " certificate profile lists, or of the kind that the request names.",
+    ),
             "Protect answers as the request was, or always by signature.",
         ),
         Key("fresh_salt", Flag(), "A fresh salt in each MAC-protected answer."),

@@ -12,8 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from pkid.engine.model import PossessionMethod
 from pkid.engine.profiles import CertificateProfile, EndEntityProfile
 from pkid.errors import ErrorCode, PKIError
+
+#: Ways that are taken unless an alias says otherwise: all that leave the private key
+#: where it is.
+POSSESSION_METHODS = frozenset(PossessionMethod) - {PossessionMethod.ENCRYPTED_KEY}
 
 
 class Mode(enum.Enum):
@@ -103,6 +108,8 @@ class Alias:
     :ivar revoke_replaced: revoke the old certificate (superseded) after a renewal.
     """
 
+    :ivar possession: ways to prove possession that are taken.
+    :ivar key_generation: make keys for requests that bring none.
     name: str
     protocol: str
     authority: str
@@ -126,6 +133,8 @@ class Alias:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthoritySettings:
+    possession: frozenset[PossessionMethod] = POSSESSION_METHODS
+    key_generation: bool = False
     """What the configuration says of one CA.
 
     :ivar public_url: base of the URLs in its certificates (CDP, AIA); no final slash.

@@ -25,8 +25,12 @@ from pkid.engine.model import (
     ApprovalRequest,
     ApprovalStatus,
     CertificateReference,
+    DecryptionPossession,
     EnrollmentRequest,
+    GeneratedPossession,
+    PossessionMethod,
     ProofOfPossession,
+    ProvenPossession,
     RequestContext,
     RequestedCertificate,
     Requester,
@@ -247,14 +251,24 @@ def _encode_possession(possession: ProofOfPossession) -> list[str | None]:
             return ["vouched", possession.registration_authority]
         case SystemPossession():
             return ["system"]
+        case ProvenPossession():
+            return ["proven", possession.method.value, _text(possession.key)]
+        case DecryptionPossession():
+            return ["decryption"]
+        case GeneratedPossession():
+            raise PKIError(ErrorCode.INTERNAL, "a key made by us waits for nobody")
 
 
 def _decode_possession(values: list[str]) -> ProofOfPossession:
-    kind = values[0]
-    if kind == "vouched":
-        return VouchedPossession(values[1])
-    if kind == "system":
-        return SystemPossession()
+    match values:
+        case ["vouched", authority]:
+            return VouchedPossession(authority)
+        case ["system"]:
+            return SystemPossession()
+        case ["decryption"]:
+            return DecryptionPossession()
+        case ["proven", method, key]:
+            return ProvenPossession(PossessionMethod(method), _octets(key) or b"")
     octets, signature, algorithm = (_octets(value) or b"" for value in values[1:])
     return SignedPossession(
         octets,

@@ -10,13 +10,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pkid.asn1.x509 import AlgorithmIdentifier
-from pkid.crypto.possession import SignedPossession, verify_possession
-from pkid.crypto.publickeys import PublicKeyInfo, decode_spki
-from pkid.engine import approval, audit, endentities, lint, transactions
+from pkid.crypto.publickeys import decode_spki
+from pkid.engine import (
+    approval,
+    audit,
+    endentities,
+    keygeneration,
+    lint,
+    possession,
+    transactions,
+)
 from pkid.engine.aliases import Alias, ApprovalRule, Policies
 from pkid.engine.authorities import Authorities, Authority, is_loopback_url
 from pkid.engine.authorization import Authorization, Grant, check_subject_pattern
@@ -29,16 +36,15 @@ from pkid.engine.model import (
     CertificateReference,
     CertificateStatus,
     EnrollmentRequest,
+    GeneratedKey,
     Issued,
     Outcome,
     Pending,
     RequesterKind,
     StateEncoder,
-    SystemPossession,
     TransactionRecord,
     TransactionStatus,
     UpdateState,
-    VouchedPossession,
     make_certificate_record,
     make_issued,
 )
@@ -50,6 +56,7 @@ from pkid.engine.ports import (
     InsertCertificate,
     InsertEntity,
     InsertTransaction,
+    KeyStore,
     Store,
     UpdateApproval,
     UpdateCertificate,
@@ -72,6 +79,7 @@ class Signed:
     der: bytes
     chain: tuple[bytes, ...]
     algorithm: AlgorithmIdentifier
+    generated: GeneratedKey | None = None
 
 
 def _nothing(_: Issued) -> tuple[Write, ...]:
@@ -85,12 +93,14 @@ class Enrollment:
         self,
         *,
         store: Store,
+        keys: KeyStore,
         authorities: Authorities,
         policies: Callable[[], Policies],
         clock: Clock,
         clock_guard: ClockGuard,
         random: Callable[[int], bytes],
     ) -> None:
+        self._keys = keys
         self._clock_guard = clock_guard
         self._store = store
         self._authorities = authorities
@@ -119,6 +129,7 @@ class Enrollment:
         :param extra: further writes that belong to the same fact.
         :raises PKIError: the refusal, as code and cause.
         """
+        made: GeneratedKey | None = None
         for attempt in range(ATTEMPTS):
             resumed = await self._resume(request)
             if resumed is not None:
@@ -132,11 +143,13 @@ class Enrollment:
             grant = await self._authorization.authorize(
                 entrance, request, policies, now
             )
+            request, made = await keygeneration.keyed(self._keys, request, grant, made)
             plan = await self._plan(request, grant, issuer, policies, now)
             try:
                 if grant.approval.needed:
                     return await self._pend(request, grant, plan, encode_state, now)
                 signed = await self._sign(request, grant, plan, issuer, policies, now)
+                signed = signed if made is None else replace(signed, generated=made)
                 return await self._store_issued(
                     request, grant, plan, signed, encode_state, now, extra
                 )
@@ -230,11 +243,7 @@ class Enrollment:
         now: datetime,
     ) -> CertificatePlan:
         if request.requested.public_key is None:
-            raise PKIError(
-                ErrorCode.BAD_TEMPLATE,
-                "the request has no public key",
-                hint="central key generation is not available",
-            )
+            raise PKIError(ErrorCode.BAD_TEMPLATE, "the request has no public key")
         key = decode_spki(request.requested.public_key)
         plan = plan_certificate(
             grant,
@@ -245,25 +254,10 @@ class Enrollment:
             blocked=policies.blocked_keys,
         )
         lint.check(plan)
-        self._check_possession(request, key)
+        possession.check(request, key, grant.alias)
         check_subject_pattern(request.requester.subject_pattern, plan.subject)
         await self._check_key_use(request, grant, plan)
         return plan
-
-    def _check_possession(self, request: EnrollmentRequest, key: PublicKeyInfo) -> None:
-        kind = request.requester.kind
-        match request.possession:
-            case SignedPossession() as signed:
-                verify_possession(signed, key)
-            case VouchedPossession():
-                if kind is not RequesterKind.REGISTRATION_AUTHORITY:
-                    raise PKIError(
-                        ErrorCode.NOT_AUTHORIZED,
-                        "only a registration authority vouches for possession",
-                    )
-            case SystemPossession():
-                if kind is not RequesterKind.SYSTEM:
-                    raise PKIError(ErrorCode.BAD_POSSESSION, "no proof of possession")
 
     async def _check_key_use(
         self, request: EnrollmentRequest, grant: Grant, plan: CertificatePlan
@@ -327,6 +321,7 @@ class Enrollment:
             modified=plan.modified,
             confirm_by=confirm_by,
             algorithm=signed.algorithm,
+            generated=signed.generated,
         )
         state = await encode_state(outcome)
         row = transactions.of_issued(request, signed.record, confirm_by, now, state)

@@ -66,7 +66,67 @@ class SystemPossession:
     """The key was made by this daemon for its own certificate."""
 
 
-ProofOfPossession = SignedPossession | VouchedPossession | SystemPossession
+class PossessionMethod(enum.Enum):
+    """How a requester may show that it holds the key; the texts are stored."""
+
+    SIGNATURE = "signature"
+    ENCRYPTED_CERTIFICATE = "encrypted-certificate"
+    CHALLENGE = "challenge"
+    AGREED_MAC = "agreed-mac"
+    ENCRYPTED_KEY = "encrypted-key"
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenPossession:
+    """The door saw the proof: a challenge answered, a MAC agreed upon, the key itself.
+
+    :ivar method: `CHALLENGE`, `AGREED_MAC` or `ENCRYPTED_KEY`.
+    :ivar key: SHA-256 of the SubjectPublicKeyInfo that was proven.
+    """
+
+    method: PossessionMethod
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DecryptionPossession:
+    """The certificate leaves encrypted to its key: who confirms it has decrypted it.
+
+    Counts only together with a confirmation, and the certificate is shown to nobody
+    before that.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedPossession:
+    """The engine shall make the key; the request has none.
+
+    :ivar algorithm: of the key, as the requester would like it; None leaves it open.
+    """
+
+    algorithm: AlgorithmIdentifier | None = None
+
+
+ProofOfPossession = (
+    SignedPossession
+    | VouchedPossession
+    | SystemPossession
+    | ProvenPossession
+    | DecryptionPossession
+    | GeneratedPossession
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedKey:
+    """A key pair made for somebody else: it lives in memory for one exchange.
+
+    :ivar public_key: SubjectPublicKeyInfo.
+    :ivar private_key: PKCS #8 ``PrivateKeyInfo``, not encrypted; not shown.
+    """
+
+    public_key: bytes
+    private_key: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +199,8 @@ class Issued:
     :ivar modified: whether it differs from what was asked (grantedWithMods).
     :ivar confirm_by: until when the client must confirm, or None.
     :ivar algorithm: of its signature, when it was made just now; None says to look.
+    :ivar generated: the key pair, when it was made just now for this certificate: only
+        for the answer that is sealed before the commit.
     """
 
     certificate: CertificateRecord
@@ -147,6 +209,7 @@ class Issued:
     modified: bool
     confirm_by: datetime | None
     algorithm: AlgorithmIdentifier | None = None
+    generated: GeneratedKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -424,13 +487,24 @@ class AuditRecord:
     digest: bytes
 
 
+class AuthorityPhase(enum.IntEnum):
+    """Where a CA stands in a change of its key; the numbers are stored."""
+
+    NEXT = 1  # handed out, does not issue yet
+    CURRENT = 2
+    FORMER = 3  # issues no more, goes on signing its status
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorityRecord:
-    """One certification authority as stored.
+    """One certification authority as stored; a new key makes a new one of its line.
 
     :ivar certificate: DER of its current certificate.
     :ivar chain: DER of its issuers, root last; empty for a root.
     :ivar key: name of its key in the key store.
+    :ivar predecessor: name of the one whose key it replaces; "" for the first.
+    :ivar links: DER of NewWithOld and OldWithNew; only a root has them, and only once
+        both are made.
     """
 
     name: str
@@ -440,6 +514,9 @@ class AuthorityRecord:
     created: datetime
     crl_number: int = 0
     active: bool = True
+    predecessor: str = ""
+    phase: AuthorityPhase = AuthorityPhase.CURRENT
+    links: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

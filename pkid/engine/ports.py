@@ -29,6 +29,7 @@ from pkid.engine.model import (
     CredentialKind,
     CRLRecord,
     EndEntity,
+    GeneratedKey,
     KeyHandleRecord,
     PreparedCertificate,
     RevocationReason,
@@ -546,6 +547,14 @@ class KeyStore(Protocol):
     async def key_agreement(self, name: str) -> KeyAgreement: ...
 
     async def decapsulation(self, name: str) -> Decapsulation: ...
+
+    async def generate_pair(self, spec: str) -> GeneratedKey:
+        """Make a key pair for somebody else; nothing of it is kept.
+
+        :param spec: one exact kind: those of `generate`, whatever their purpose.
+        :raises PKIError: ``BAD_ALGORITHM`` for a kind that cannot be made here.
+        """
+        ...
 
 
 class SecretBox(Protocol):

@@ -36,6 +36,7 @@ from cryptography.hazmat.primitives.serialization import (
 from pkid.crypto.algorithms import KeySpec, PrivateKey, PublicKey
 from pkid.crypto.kem import KEMPrivateKey
 from pkid.crypto.keyagreement import AgreementPrivateKey
+from pkid.engine.model import GeneratedKey
 from pkid.engine.ports import Workers
 from pkid.errors import ErrorCode, PKIError
 from pkid.keys.agreements import (
@@ -279,6 +280,17 @@ class FileKeyStore:
         key = await self._load(name, Purpose.DECAPSULATION)
         return FileDecapsulation(name, cast(KEMPrivateKey, key))
 
+    async def generate_pair(self, spec: str) -> GeneratedKey:
+        """Make a key pair for somebody else; nothing of it is kept.
+
+        :param spec: "ec:P-256", "rsa:3072", "ml-dsa-65", "x25519", "ml-kem-768" ...
+        :raises PKIError: ``BAD_ALGORITHM`` for a kind that cannot be made here.
+        """
+        key = await self._workers.run(_generate_for_others, spec)
+        return GeneratedKey(
+            public_octets(cast(PublicKey, key.public_key())), _pkcs8(key)
+        )
+
     # --- beside the port ------------------------------------------------------------
 
     async def tls_key(self, name: str) -> bytes:
@@ -435,6 +447,21 @@ def _generate(spec: str, purpose: Purpose) -> OwnPrivateKey:
 
 def _cannot_make(spec: str) -> PKIError:
     if purpose in _RSA_PURPOSES and KeySpec.decode(spec).family != "rsa":
+def _not_made(spec: str, purpose: Purpose) -> PKIError:
+    return PKIError(
+        ErrorCode.BAD_ALGORITHM, f"no {spec} keys for {purpose.value} are made here"
+    )
+
+
+def _generate_for_others(spec: str) -> OwnPrivateKey:
+    further: Mapping[str, Callable[[], OwnPrivateKey]] = {
+        **AGREEMENT_GENERATORS,
+        **KEM_GENERATORS,
+    }
+    generate = further.get(spec)
+    return generate_private_key(spec) if generate is None else generate()
+
+
         raise _not_made(spec, purpose)
     return PKIError(
         ErrorCode.BAD_ALGORITHM, f"no {spec} keys for signing are made here"
