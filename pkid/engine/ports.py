@@ -201,7 +201,6 @@ class InsertAuthority:
 
 
 @dataclass(frozen=True, slots=True)
-@dataclass(frozen=True, slots=True)
 class UpdateAuthority:
     """Replace certificate, chain, phase and links; conflicts unless in that phase."""
 
@@ -209,6 +208,7 @@ class UpdateAuthority:
     expected_phase: AuthorityPhase
 
 
+@dataclass(frozen=True, slots=True)
 class InsertCRL:
     """A CRL; conflicts unless its number is above all earlier ones of the authority."""
 
@@ -241,8 +241,8 @@ Write = (
     | Enqueue
     | Dequeue
     | InsertAuthority
-    | InsertCRL
     | UpdateAuthority
+    | InsertCRL
     | InsertKeyHandle
 )
 
@@ -442,14 +442,13 @@ class MessageSigner(Protocol):
     ) -> Deferred[bytes]:
         """The signature over a protected part.
 
-        :raises PKIError: ``INTERNAL`` for octets that are a TBSCertificate or a
         :param algorithm: another one that fits the key, where the other side knows no
             better (SCEP answers in the request's digest); None takes ``algorithm``.
+        :raises PKIError: ``INTERNAL`` for octets that are a TBSCertificate or a
             TBSCertList; ``BAD_ALGORITHM`` for one that does not fit.
         """
 
 
-class KeyAgreement(Protocol):
 class Decrypter(Protocol):
     """An RSA key that opens what was encrypted to it; it signs nothing."""
 
@@ -471,6 +470,7 @@ class Decrypter(Protocol):
         ...
 
 
+class KeyAgreement(Protocol):
     """An EC, X25519 or X448 key that agrees upon secrets; it signs nothing."""
 
     @property

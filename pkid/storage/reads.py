@@ -51,7 +51,8 @@ _ENTITY: Final = f"SELECT {rows.ENTITY_COLUMNS} FROM entities "
 _CREDENTIAL: Final = f"SELECT {rows.CREDENTIAL_COLUMNS} FROM credentials "
 _APPROVAL: Final = f"SELECT {rows.APPROVAL_COLUMNS} FROM approvals "
 _AUTHORITY: Final = (
-    "SELECT name, certificate, chain, key, created, crl_number, active "
+    "SELECT name, certificate, chain, key, created, crl_number, active, "
+    "predecessor, phase, links "
     "FROM authorities "
 )
 _AUDIT: Final = "SELECT sequence, digest, event FROM audit "

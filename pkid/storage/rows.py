@@ -20,6 +20,7 @@ from pkid.engine.model import (
     ApprovalStatus,
     AuditEvent,
     AuditRecord,
+    AuthorityPhase,
     AuthorityRecord,
     CertificateRecord,
     CertificateReference,
@@ -384,9 +385,9 @@ def to_approval(row: Row) -> ApprovalRequest:
 
 
 def from_authority(record: AuthorityRecord, number: NameNumber) -> Row:
-    """Row of ``authorities``: name, certificate, chain, key, created, number, active.
+    """Row of ``authorities``, in the order of its columns.
 
-    The chain is stored as a DER SEQUENCE of its certificates.
+    Chain and links are stored as a DER SEQUENCE of certificates.
     """
     return (
         number(record.name),
@@ -396,21 +397,31 @@ def from_authority(record: AuthorityRecord, number: NameNumber) -> Row:
         from_time(record.created),
         from_serial(record.crl_number),
         int(record.active),
+        record.predecessor,
+        record.phase,
+        der.sequence(*record.links),
     )
 
 
 def to_authority(row: Row, text: NameText) -> AuthorityRecord:
     """Record of a row as `from_authority` makes it."""
-    chain = der.Cursor(der.single(row[2], der.SEQUENCE))
     return AuthorityRecord(
         name=text(row[0]),
         certificate=row[1],
-        chain=tuple(chain.raw_elements(MAX_CHAIN)),
+        chain=_certificates(row[2]),
         key=row[3],
         created=to_time(row[4]),
         crl_number=to_serial(row[5]),
         active=bool(row[6]),
+        predecessor=row[7],
+        phase=AuthorityPhase(row[8]),
+        links=_certificates(row[9]),
     )
+
+
+def _certificates(octets: bytes) -> tuple[bytes, ...]:
+    found = der.Cursor(der.single(octets, der.SEQUENCE))
+    return tuple(found.raw_elements(MAX_CHAIN))
 
 
 def to_crl(row: Row, text: NameText) -> CRLRecord:

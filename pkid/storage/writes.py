@@ -31,6 +31,7 @@ from pkid.engine.ports import (
     RecordFailure,
     SweepTransactions,
     UpdateApproval,
+    UpdateAuthority,
     UpdateCertificate,
     UpdateEntity,
     UpdateTransaction,
@@ -168,6 +169,7 @@ class UnitWriter:
             Enqueue: self._enqueue,
             Dequeue: self._dequeue,
             InsertAuthority: self._insert_authority,
+            UpdateAuthority: self._update_authority,
             InsertCRL: self._insert_crl,
             InsertKeyHandle: self._insert_key_handle,
         }
@@ -417,9 +419,19 @@ class UnitWriter:
     def _insert_authority(self, write: InsertAuthority) -> None:
         self._cursor.execute(
             "INSERT INTO authorities "
-            "(name, certificate, chain, key, created, crl_number, active) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "(name, certificate, chain, key, created, crl_number, active, "
+            "predecessor, phase, links) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             rows.from_authority(write.record, self._number),
+        )
+
+    def _update_authority(self, write: UpdateAuthority) -> None:
+        row = rows.from_authority(write.record, self._number)
+        self._change(
+            write,
+            "UPDATE authorities SET certificate = ?2, chain = ?3, phase = ?9, "
+            "links = ?10 WHERE name = ?1 AND phase = ?11",
+            (*row, write.expected_phase),
         )
 
     def _insert_crl(self, write: InsertCRL) -> None:

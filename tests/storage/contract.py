@@ -15,6 +15,7 @@ import pytest
 
 from pkid.engine.model import (
     ApprovalStatus,
+    AuthorityPhase,
     CertificateReference,
     CertificateStatus,
     CredentialKind,
@@ -43,6 +44,7 @@ from pkid.engine.ports import (
     Store,
     SweepTransactions,
     UpdateApproval,
+    UpdateAuthority,
     UpdateCertificate,
     UpdateEntity,
     UpdateTransaction,
@@ -509,6 +511,33 @@ class StoreContract:
         assert resolve(store.find_authority("root")) == root
         assert resolve(store.list_authorities()) == [issuing, root]
         refuse(resolve, store, InsertAuthority(issuing))
+
+    def test_an_authority_changes_from_the_phase_that_was_expected(
+        self, store: Store, resolve: Resolve
+    ) -> None:
+        first = samples.authority("root", chain=(), crl_number=5)
+        second = samples.authority(
+            "root-2",
+            chain=(),
+            predecessor="root",
+            phase=AuthorityPhase.NEXT,
+            links=(b"\x30\x03\x02\x01\x07", b"\x30\x03\x02\x01\x08"),
+        )
+        resolve(store.commit(InsertAuthority(first), InsertAuthority(second)))
+        assert resolve(store.find_authority("root-2")) == second
+        former = replace(first, phase=AuthorityPhase.FORMER)
+        refuse(resolve, store, UpdateAuthority(former, AuthorityPhase.NEXT))
+        resolve(store.commit(UpdateAuthority(former, AuthorityPhase.CURRENT)))
+        assert resolve(store.find_authority("root")) == former
+
+    def test_an_authority_has_one_successor(
+        self, store: Store, resolve: Resolve
+    ) -> None:
+        for name in ("root", "other"):
+            resolve(store.commit(InsertAuthority(samples.authority(name))))
+        heir = samples.authority("root-2", predecessor="root")
+        resolve(store.commit(InsertAuthority(heir)))
+        refuse(resolve, store, InsertAuthority(replace(heir, name="root-3")))
 
     def test_crl_numbers_of_an_authority_only_rise(
         self, store: Store, resolve: Resolve

@@ -19,7 +19,10 @@ CREATE TABLE authorities (
     key TEXT NOT NULL,
     created INTEGER NOT NULL,
     crl_number BLOB NOT NULL CHECK (length(crl_number) = 20),
-    active INTEGER NOT NULL
+    active INTEGER NOT NULL,
+    predecessor TEXT NOT NULL,
+    phase INTEGER NOT NULL,
+    links BLOB NOT NULL
 ) STRICT;
 
 CREATE TABLE key_handles (
@@ -29,6 +32,10 @@ CREATE TABLE key_handles (
     public_key BLOB NOT NULL UNIQUE,
     created INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- A CA has one successor.
+CREATE UNIQUE INDEX authorities_predecessor ON authorities (predecessor)
+    WHERE predecessor <> '';
 
 -- The row is about 200 octets; the DER stands aside, so that scans stay small.
 CREATE TABLE certificates (
