@@ -185,6 +185,7 @@ class Desk:
             status=EntityStatus.NEW,
             created=self._house.clock.now(),
             subject=text(call, "subject"),
+            alternative_names=_texts(call.body, "alternative_names"),
             vendor=vendor_pattern(vendor, unit),
         )
         await self._administration.add_entity(entity, call.actor, call.context)
@@ -335,10 +336,8 @@ def entity_of(row: object, now: datetime) -> EndEntity:
             f"unknown field {min(map(str, unknown))}",
             f"known are {', '.join(ENTITY_COLUMNS)}",
         )
-    names = row.get("alternative_names") or []
+    names = _texts(row, "alternative_names")
     left = row.get("enrollments_left")
-    if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
-        raise refuse("alternative_names must be a list of texts")
     if not (left is None or (isinstance(left, int) and left >= 0)):
         raise refuse("enrollments_left must be a whole number")
     name = _field(row, "name")
@@ -347,7 +346,7 @@ def entity_of(row: object, now: datetime) -> EndEntity:
     return EndEntity(
         name=name,
         subject=_field(row, "subject"),
-        alternative_names=tuple(names),
+        alternative_names=names,
         authority=_field(row, "authority"),
         certificate_profile=_field(row, "certificate_profile"),
         end_entity_profile=_field(row, "end_entity_profile"),
@@ -356,6 +355,13 @@ def entity_of(row: object, now: datetime) -> EndEntity:
         status=EntityStatus.NEW,
         created=now,
     )
+
+
+def _texts(row: Mapping[str, object], name: str) -> tuple[str, ...]:
+    found = row.get(name) or []
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise refuse(f"{name} must be a list of texts")
+    return tuple(found)
 
 
 def _field(row: Mapping[str, object], name: str) -> str:

@@ -161,6 +161,7 @@ def add_unit(tool: Tool, given: Namespace) -> int:
         "unit": given.unit,
         "name": given.name,
         "subject": given.subject,
+        "alternative_names": given.san,
     }
     return tool.show(tool.daemon.call("POST", "vendor-units", body=body))
 
@@ -341,6 +342,9 @@ COMMANDS: Final = (
             argument("unit", help="serial number, or what the vendor's identity says"),
             argument("--name", default="", help="of the end entity [the unit]"),
             argument("--subject", default="", help="of its certificates"),
+            argument(
+                "--san", action="append", default=[], help="dns:host, ip:..., again"
+            ),
         ),
     ),
     Command(

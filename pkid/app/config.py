@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from pkid.app.kinds import ConfigurationError, Fault, Faults
+from pkid.app.presets import apply_presets
 from pkid.app.schema import Reading, Values
 from pkid.app.settings import (
     Configuration,
@@ -80,6 +81,7 @@ def decode_configuration(
     document = _layered(tomllib.loads(built_in_text()), document)
     for override in overrides:
         _override(document, override, faults)
+    apply_presets(document, faults)
     reading = SHAPE.read(document, faults)
     if not faults.found:
         configuration = _build(reading, source, faults)

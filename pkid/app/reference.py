@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from pkid.app.config import built_in_text
+from pkid.app.presets import PRESETS
 from pkid.app.schema import EACH, REQUIRED, Key, Table
-from pkid.app.tables import SHAPE
+from pkid.app.tables import CMP_ALIAS, SHAPE
 
 PAGE: Final = Path("docs/configuration.md")
 FILE: Final = Path("etc/pkid.conf")
@@ -88,7 +89,20 @@ def page() -> str:
         sections.append(f"## `{title(table)}`\n\n{table.doc}\n")
         sections.append("| key | value | default | |\n| --- | --- | --- | --- |\n")
         sections[-1] += "".join(_row(table, key) for key in table.keys)
+        if table is CMP_ALIAS:
+            sections += [_preset(name) for name in PRESETS]
     return "\n".join(sections)
+
+
+def _preset(name: str) -> str:
+    """A preset as a part of the page: what it puts under the keys of the file."""
+    preset = PRESETS[name]
+    fixed = ", ".join(f"`{key}`" for key in sorted(preset.fixed))
+    words = [f'### `preset = "{name}"`\n\n{preset.title}']
+    if fixed:
+        words.append(f"Fixed, whatever the file says: {fixed}.")
+    text = textwrap.indent(preset.text, "    ")
+    return f"{' '.join(words)}\n\n{text}"
 
 
 def _row(table: Table, key: Key) -> str:

@@ -6,6 +6,7 @@ reference in the documentation and the tests follow.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from pkid.app.endpoints import Endpoint, decode_endpoint
@@ -22,11 +23,14 @@ from pkid.app.kinds import (
     Flag,
     ListOf,
     Optional,
+    Refused,
     Text,
     Whole,
     choice,
     member,
 )
+from pkid.app.presets import KEY as PRESET_KEY
+from pkid.app.presets import PRESETS
 from pkid.app.profile_tables import CERTIFICATE_PROFILE, END_ENTITY_PROFILE
 from pkid.app.schema import Inline, Key, Shape, Table
 from pkid.app.settings import (
@@ -46,13 +50,13 @@ from pkid.engine.aliases import (
     NameRule,
     NameScheme,
 )
+from pkid.engine.model import PossessionMethod
+from pkid.engine.namerules import check_alternative_name_rule, check_subject_rule
+from pkid.errors import PKIError
 from pkid.responders.cmp.aliases import QUIRKS, CMPAlias
 from pkid.transports.cmptcp import FRAMINGS
 from pkid.transports.limits import Limits
 
-from pkid.engine.model import PossessionMethod
-from pkid.engine.namerules import check_alternative_name_rule, check_subject_rule
-from pkid.errors import PKIError
 HTTP_SERVICES: Final = ("cmp", "status", "operations")
 TCP_SERVICE: Final = "cmp-tcp"
 
@@ -63,6 +67,25 @@ ENDPOINT: Final = Text(
     empty=False,
 )
 NAMES: Final = ListOf(IDENTIFIER_KIND)
+
+
+def _checked(check: Callable[[str], None]) -> Callable[[str], str]:
+    """A conversion that leaves a text as it is, once a check has passed it."""
+
+    def convert(text: str) -> str:
+        try:
+            check(text)
+        except PKIError as error:
+            raise Refused(error.detail) from None
+        return text
+
+    return convert
+
+
+SUBJECT_RULE: Final = Text("name (RFC 4514) with places", _checked(check_subject_rule))
+NAME_RULES: Final = ListOf(
+    Text("name with places", _checked(check_alternative_name_rule), empty=False)
+)
 TEXTS: Final = ListOf(TEXT)
 
 GENERAL = Table(
@@ -288,6 +311,20 @@ ENTRANCE_KEYS: Final = (
         choice("refuse", "pend"),
         "A unit that is not on the allow-list is refused, or waits for an approver.",
     ),
+    Key(
+        "issued_subject",
+        SUBJECT_RULE,
+        "Subject issued to a vendor's unit that is registered without one:"
+        " `CN={entity},O=Example`. `{entity}` is the registered name, `{unit}` and"
+        " `{vendor}` name the unit, `{CN}`, `{serialNumber}` and the like come from"
+        " the vendor's certificate. Empty: the request's subject, or else"
+        " `CN={entity}`.",
+    ),
+    Key(
+        "issued_names",
+        NAME_RULES,
+        "Alternative names issued with it, like `dns:{entity}.ran.example`.",
+    ),
     Key("same_key", Flag(), "Whether a key may be certified again."),
     Key("renewal", Flag(), "Whether certificates may be renewed here."),
     Key("renewal_same_key", Flag(), "Whether a renewal may keep its key."),
@@ -295,6 +332,19 @@ ENTRANCE_KEYS: Final = (
         "revoke_replaced",
         Flag(),
         "Revoke the old certificate (superseded) once the new one is confirmed.",
+    ),
+    Key(
+        "possession",
+        ListOf(member(PossessionMethod), frozenset, least=1),
+        "Ways to prove possession of the private key that are taken: by `signature`,"
+        " by decrypting the certificate (`encrypted-certificate`) or a `challenge`, by"
+        " an `agreed-mac`, by handing the key over (`encrypted-key`).",
+    ),
+    Key(
+        "key_generation",
+        Flag(),
+        "Make the key pair for requests that bring no key, of the first kind that the"
+        " certificate profile lists, or of the kind that the request names.",
     ),
     Key(
         "registration_authorities",
@@ -311,6 +361,11 @@ CMP_ALIAS = Table(
     records=(Alias, CMPAlias),
     given=("name", "protocol", "alias", "unprotected_requests"),
     keys=(
+        Key(
+            PRESET_KEY,
+            choice("", *PRESETS),
+            "Defaults for a kind of equipment, listed below; keys of the file win.",
+        ),
         *ENTRANCE_KEYS,
         Key(
             "conformance",
@@ -333,19 +388,6 @@ CMP_ALIAS = Table(
         Key(
             "response_protection",
             choice("mirror", "signature"),
-    Key(
-        "possession",
-        ListOf(member(PossessionMethod), frozenset, least=1),
-        "Ways to prove possession of the private key that are taken: by `signature`,"
-        " by decrypting the certificate (`encrypted-certificate`) or a `challenge`, by"
-        " an `agreed-mac`, by handing the key over (`encrypted-key`).",
-    ),
-    Key(
-        "key_generation",
-        Flag(),
-        "Make the key pair for requests that bring no key, of the first kind that the"
-        " certificate profile lists, or of the kind that the request names.",
-    ),
             "Protect answers as the request was, or always by signature.",
         ),
         Key("fresh_salt", Flag(), "A fresh salt in each MAC-protected answer."),

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from pkid.app.kinds import Fault, Faults, suggestion
+from pkid.app.presets import PRESETS
 from pkid.app.settings import Configuration, Listener
 from pkid.app.tables import TCP_SERVICE
 from pkid.engine.aliases import Alias, Authentication
+from pkid.responders.cmp.aliases import CMPAlias
 
 AUTOMATIC = "automatic"
 
@@ -25,6 +27,7 @@ def check_whole(configuration: Configuration, faults: Faults) -> None:
 def _faults(configuration: Configuration) -> Iterator[Fault]:
     for name, alias in configuration.cmp_aliases.items():
         yield from _alias_faults(f"cmp.alias.{name}", alias.alias, configuration)
+        yield from _preset_faults(f"cmp.alias.{name}", alias, configuration)
     for listener in configuration.listeners.values():
         yield from _listener_faults(listener, configuration)
     yield from _twice(configuration)
@@ -61,6 +64,21 @@ def _alias_faults(
             f"{where}.registration_authorities",
             'is empty, but authenticate has "ra"',
         )
+
+
+def _preset_faults(
+    where: str, alias: CMPAlias, configuration: Configuration
+) -> Iterator[Fault]:
+    preset = PRESETS.get(alias.preset)
+    if preset is None or preset.vendor_sha1:
+        return
+    for name in alias.alias.vendors:
+        vendor = configuration.vendors.get(name)
+        if vendor is not None and vendor.allow_sha1:
+            yield Fault(
+                f"vendor.{name}.allow_sha1",
+                f"must be false: {where} has preset {alias.preset!r}",
+            )
 
 
 def _listener_faults(

@@ -105,11 +105,13 @@ class Alias:
     :ivar profiles: certificate profiles that a request may name.
     :ivar vendors: names of `VendorTrust` accepted for ``VENDOR``.
     :ivar unknown_vendor_unit: "refuse", or "pend" to wait for an approver.
+    :ivar issued_subject, issued_names: rules (`pkid.engine.namerules`) for the names of
+        a vendor's unit that is registered without them; "" takes those of the request.
     :ivar revoke_replaced: revoke the old certificate (superseded) after a renewal.
-    """
-
     :ivar possession: ways to prove possession that are taken.
     :ivar key_generation: make keys for requests that bring none.
+    """
+
     name: str
     protocol: str
     authority: str
@@ -124,17 +126,19 @@ class Alias:
     name_rule: NameRule = NameRule()
     vendors: tuple[str, ...] = ()
     unknown_vendor_unit: str = "refuse"
+    issued_subject: str = ""
+    issued_names: tuple[str, ...] = ()
     same_key: bool = True
     renewal: bool = True
     renewal_same_key: bool = True
     revoke_replaced: bool = False
     registration_authorities: tuple[str, ...] = ()
+    possession: frozenset[PossessionMethod] = POSSESSION_METHODS
+    key_generation: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthoritySettings:
-    possession: frozenset[PossessionMethod] = POSSESSION_METHODS
-    key_generation: bool = False
     """What the configuration says of one CA.
 
     :ivar public_url: base of the URLs in its certificates (CDP, AIA); no final slash.

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pkid.asn1 import oids
 from pkid.asn1.constructors import constructor
 from pkid.asn1.names import EMPTY, GeneralName, Name
 from pkid.crypto.certificates import Certificate, subject_alternative_names
-from pkid.engine import endentities
+from pkid.engine import endentities, namerules
 from pkid.engine.aliases import Alias, ApprovalRule, Mode, NameScheme, Policies
+from pkid.engine.identification import unit_of
 from pkid.engine.model import (
     CertificateRecord,
     CertificateReference,
@@ -26,6 +27,7 @@ from pkid.engine.model import (
     RequesterKind,
     UpdateState,
 )
+from pkid.engine.naming import check_alternative_name
 from pkid.engine.ports import Store
 from pkid.engine.profiles import CertificateProfile, EndEntityProfile
 from pkid.errors import ErrorCode, PKIError
@@ -87,8 +89,13 @@ class Authorization:
         profile = self._profile(alias, request, policies)
         end_entity_profile = _end_entity_profile(alias, policies)
         _check_profile_allowed(end_entity_profile, profile.name, alias.authority)
-        entity, new = await self._entity(alias, request, renews, now)
+        unit = _unit_facts(request.requester, policies)
+        entity, new = await self._entity(alias, request, renews, unit, now)
         subject, names = await self._forced_names(alias, request, entity, renews)
+        if unit is not None:
+            unit = replace(unit, entity=entity.name)
+            subject = subject or _unit_subject(alias, request, unit)
+            names = names or _unit_alternative_names(alias, unit) or names
         if renews is not None:
             _check_renewal_window(end_entity_profile, renews, now)
         return _make_grant(
@@ -138,6 +145,7 @@ class Authorization:
         alias: Alias,
         request: EnrollmentRequest,
         renews: CertificateRecord | None,
+        unit: namerules.UnitFacts | None,
         now: datetime,
     ) -> tuple[EndEntity, bool]:
         requester = request.requester
@@ -150,7 +158,7 @@ class Authorization:
             RequesterKind.CREDENTIAL,
         ):
             return await self._registered_entity(requester), False
-        return await self._entity_of_request(alias, request, now)
+        return await self._entity_of_request(alias, request, unit, now)
 
     async def _registered_entity(self, requester: Requester) -> EndEntity:
         name = requester.entity or requester.identity.rpartition(":")[2]
@@ -193,9 +201,15 @@ class Authorization:
         return made, True
 
     async def _entity_of_request(
-        self, alias: Alias, request: EnrollmentRequest, now: datetime
+        self,
+        alias: Alias,
+        request: EnrollmentRequest,
+        unit: namerules.UnitFacts | None,
+        now: datetime,
     ) -> tuple[EndEntity, bool]:
         subject = request.requested.subject or EMPTY
+        if unit is not None and subject.is_empty:
+            subject = Name.build([[(oids.ID_AT_COMMON_NAME, unit.unit)]])
         requester = request.requester
         names = _alternative_names(request)
         if subject.is_empty and not names:
@@ -229,11 +243,11 @@ class Authorization:
             octets = await self._store.get_certificate_der(renews.reference)
             return names_of_certificate(octets)
         registered = entity.made_by == "operator" and entity.subject
+        names = tuple(map(general_name, entity.alternative_names))
+        if _is_unit(request.requester) and not entity.subject:
+            return None, names or None
         if alias.mode is Mode.CLIENT or registered:
-            return (
-                Name.from_text(entity.subject),
-                tuple(map(general_name, entity.alternative_names)),
-            )
+            return Name.from_text(entity.subject), names
         requester = request.requester
         if requester.kind is RequesterKind.CERTIFICATE and requester.certificate_der:
             subject, _ = names_of_certificate(requester.certificate_der)
@@ -347,6 +361,56 @@ def _check_may_name(requester: Requester, name: str) -> None:
             "a certificate asks for further certificates of its own entity only",
             hint=f"the certificate belongs to {requester.entity}, asked was {name}",
         )
+
+
+def _is_unit(requester: Requester) -> bool:
+    """Whether it comes with a vendor's certificate."""
+    return requester.kind is RequesterKind.VENDOR
+
+
+def _unit_facts(requester: Requester, policies: Policies) -> namerules.UnitFacts | None:
+    """What is known of a vendor's unit; None for any other requester."""
+    leaf = requester.certificate_der
+    if not _is_unit(requester) or leaf is None:
+        return None
+    name = requester.identity.split(":")[1]
+    vendor = policies.vendors.get(name)
+    if vendor is None:
+        raise PKIError(
+            ErrorCode.SIGNER_NOT_TRUSTED,
+            "the signer's certificate is not of a vendor trusted here",
+            hint=f"[vendor.{name}] is gone from the configuration",
+        )
+    subject, _ = names_of_certificate(leaf)
+    unit = unit_of(vendor, leaf)
+    return namerules.UnitFacts(entity=unit, unit=unit, vendor=name, subject=subject)
+
+
+def _unit_subject(
+    alias: Alias, request: EnrollmentRequest, unit: namerules.UnitFacts
+) -> Name | None:
+    """Subject of a unit that is registered without one.
+
+    By the alias's rule; without a rule as asked, or by the registered name when the
+    template names no subject (CMP-181).
+    """
+    if alias.issued_subject:
+        return namerules.subject_by_rule(alias.issued_subject, unit)
+    if request.requested.subject is not None:
+        return None
+    return Name.build([[(oids.ID_AT_COMMON_NAME, unit.entity)]])
+
+
+def _unit_alternative_names(
+    alias: Alias, unit: namerules.UnitFacts
+) -> tuple[GeneralName, ...]:
+    """Alternative names by the alias's rules."""
+    names = tuple(
+        namerules.alternative_name_by_rule(rule, unit) for rule in alias.issued_names
+    )
+    for name in names:
+        check_alternative_name(name, wildcards=False)
+    return names
 
 
 def _end_entity_profile(alias: Alias, policies: Policies) -> EndEntityProfile:

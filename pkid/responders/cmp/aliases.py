@@ -20,6 +20,10 @@ QUIRKS: Final = {
         "cryptlib and other old signers write NULL parameters in ECDSA and EdDSA "
         "protectionAlg, where they must be absent"
     ),
+    "plain-accepted": (
+        "base stations that give up when told grantedWithMods are told accepted, also "
+        "where the certificate differs from what they asked for"
+    ),
 }
 
 
@@ -28,6 +32,7 @@ class CMPAlias:
     """One CMP entrance.
 
     :ivar alias: what the engine knows of it.
+    :ivar preset: which defaults the configuration put under its own; "" for none.
     :ivar conformance: "rfc": RFC 9810 rules, tolerant.
     :ivar implicit_confirm: grant implicitConfirm to clients that ask for it.
     :ivar confirm_wait: how long a certificate waits for its certConf.
@@ -49,6 +54,7 @@ class CMPAlias:
     """
 
     alias: Alias
+    preset: str = ""
     conformance: str = "rfc"
     implicit_confirm: bool = True
     confirm_wait: timedelta = timedelta(minutes=5)

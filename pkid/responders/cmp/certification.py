@@ -38,6 +38,7 @@ RESPONSE_TYPES: Final = {
     BodyType.CR: BodyType.CP,
     BodyType.P10CR: BodyType.CP,
     BodyType.KUR: BodyType.KUP,
+    BodyType.CCR: BodyType.CCP,
 }
 _IMPLICIT_CONFIRM: Final = InfoTypeAndValue(oids.ID_IT_IMPLICIT_CONFIRM, der.NULL)
 _ACCEPTED: Final = PKIStatusInfo(PKIStatus.ACCEPTED)
@@ -72,7 +73,7 @@ def concluded(
     state: TransactionState, outcome: Outcome, request_hash: bytes, sealed: Sealed
 ) -> TransactionState:
     """The state once the opening request was answered."""
-    cert_hash = _hash_of(outcome) if isinstance(outcome, Issued) else b""
+    cert_hash = hash_of(outcome) if isinstance(outcome, Issued) else b""
     # Spelt out, because `replace` takes longer than all the rest of it.
     return make_state(
         body_type=state.body_type,
@@ -95,7 +96,7 @@ def with_outcome(state: TransactionState, outcome: Outcome) -> TransactionState:
     """The state once this outcome was given to the client."""
     if isinstance(outcome, Pending):
         return state
-    return replace(state, delivered=True, cert_hash=_hash_of(outcome))
+    return replace(state, delivered=True, cert_hash=hash_of(outcome))
 
 
 def confirm_from(
@@ -117,22 +118,38 @@ def certification(alias: CMPAlias, state: TransactionState, outcome: Outcome) ->
     :param outcome: issued, or pending: status waiting.
     """
     response_type = RESPONSE_TYPES[state.body_type]
+    response = response_of(alias, state.cert_req_id, outcome)
     if isinstance(outcome, Pending):
-        status = PKIStatusInfo(PKIStatus.WAITING, (outcome.reason,))
-        response = CertResponse(state.cert_req_id, status)
         return Draft(body_type=response_type, body=CertRepMessage((response,)))
-    response = CertResponse(
-        state.cert_req_id,
-        _MODIFIED if outcome.modified else _ACCEPTED,
-        CertifiedKeyPair(certificate=outcome.der),
-    )
     ca_pubs = outcome.chain[-1:] if state.ca_pubs else ()
     return Draft(
         body_type=response_type,
         body=CertRepMessage((response,), ca_pubs),
-        general_info=_confirmation_info(outcome),
+        general_info=confirmation_info(outcome),
         certificates=without_root(outcome.chain, alias),
     )
+
+
+def response_of(alias: CMPAlias, cert_req_id: int, outcome: Outcome) -> CertResponse:
+    """The answer to one request for a certificate.
+
+    :param outcome: issued, or pending: status waiting.
+    """
+    if isinstance(outcome, Pending):
+        return CertResponse(
+            cert_req_id, PKIStatusInfo(PKIStatus.WAITING, (outcome.reason,))
+        )
+    return CertResponse(
+        cert_req_id,
+        _status_of(alias, outcome),
+        CertifiedKeyPair(certificate=outcome.der),
+    )
+
+
+def _status_of(alias: CMPAlias, outcome: Issued) -> PKIStatusInfo:
+    if outcome.modified and "plain-accepted" not in alias.quirks:
+        return _MODIFIED
+    return _ACCEPTED
 
 
 def refusal(opening: BodyType, cert_req_ids: tuple[int, ...], error: PKIError) -> Draft:
@@ -146,7 +163,7 @@ def refusal(opening: BodyType, cert_req_ids: tuple[int, ...], error: PKIError) -
     )
 
 
-def _hash_of(issued: Issued) -> bytes:
+def hash_of(issued: Issued) -> bytes:
     """``certHash`` of what was issued.
 
     The fingerprint that the record holds already, where SHA-256 signed it.
@@ -166,7 +183,7 @@ def certificate_hash(certificate: bytes) -> bytes:
     return digest(digest_for_certificate_hash(algorithm), certificate)
 
 
-def _confirmation_info(outcome: Issued) -> tuple[InfoTypeAndValue, ...]:
+def confirmation_info(outcome: Issued) -> tuple[InfoTypeAndValue, ...]:
     """Implicit confirmation granted, or how long certConf is awaited."""
     if outcome.confirm_by is None:
         return (_IMPLICIT_CONFIRM,)
