@@ -36,6 +36,7 @@ from pkid.engine.model import (
     CertificateReference,
     CertificateStatus,
     EnrollmentRequest,
+    DecryptionPossession,
     GeneratedKey,
     Issued,
     Outcome,
@@ -254,7 +255,7 @@ class Enrollment:
             blocked=policies.blocked_keys,
         )
         lint.check(plan)
-        possession.check(request, key, grant.alias)
+        possession.check(request, plan, grant.alias)
         check_subject_pattern(request.requester.subject_pattern, plan.subject)
         await self._check_key_use(request, grant, plan)
         return plan
@@ -315,8 +316,19 @@ class Enrollment:
         wait = request.confirmation
         confirm_by = None if wait is None else (now + wait).replace(microsecond=0)
         outcome = make_issued(
+            withheld=await self._is_withheld(row),
             certificate=signed.record,
             der=signed.der,
+    async def _is_withheld(self, row: TransactionRecord) -> bool:
+        """Whether a certificate that was approved must leave encrypted to its key."""
+        if not row.request_id:
+            return False
+        waited = await self._store.find_approval(row.request_id)
+        if waited is None:
+            raise PKIError(ErrorCode.INTERNAL, "a transaction without its approval")
+        proof = approval.decode_enrollment(waited.enrollment).possession
+        return isinstance(proof, DecryptionPossession)
+
             chain=signed.chain,
             modified=plan.modified,
             confirm_by=confirm_by,
@@ -405,6 +417,7 @@ class Enrollment:
                     transaction=request.transaction,
                     rule=rule or f"alias {grant.alias.name}, {grant.profile.name}",
                 ),
+            withheld=isinstance(request.possession, DecryptionPossession),
                 outcome="issued",
             )
         )
@@ -487,6 +500,7 @@ def _record(
     octets: bytes,
     now: datetime,
 ) -> CertificateRecord:
+                    detail=possession.describe(request.possession),
     waits = request.confirmation is not None
     return make_certificate_record(
         reference=CertificateReference(issuer.name, serial),

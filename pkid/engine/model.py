@@ -201,6 +201,8 @@ class Issued:
     :ivar algorithm: of its signature, when it was made just now; None says to look.
     :ivar generated: the key pair, when it was made just now for this certificate: only
         for the answer that is sealed before the commit.
+    :ivar withheld: whether it may leave encrypted to its key only, because decrypting
+        it is the proof of possession; until it is confirmed nobody else sees it.
     """
 
     certificate: CertificateRecord
@@ -210,6 +212,7 @@ class Issued:
     confirm_by: datetime | None
     algorithm: AlgorithmIdentifier | None = None
     generated: GeneratedKey | None = None
+    withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

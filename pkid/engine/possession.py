@@ -20,14 +20,17 @@ from pkid.engine.model import (
     EnrollmentRequest,
     GeneratedPossession,
     PossessionMethod,
+    ProofOfPossession,
     ProvenPossession,
     Requester,
     RequesterKind,
     SystemPossession,
     VouchedPossession,
 )
+from pkid.engine.policy import CertificatePlan
 from pkid.errors import ErrorCode, PKIError
 
+_ENCRYPTING: Final = frozenset(("keyEncipherment", "keyAgreement"))
 #: Keys that only sign: nothing can be encrypted for their owner.
 SIGNING_ONLY: Final = frozenset(
     kind.value
@@ -41,13 +44,14 @@ SIGNING_ONLY: Final = frozenset(
 )
 
 
-def check(request: EnrollmentRequest, key: PublicKeyInfo, alias: Alias) -> None:
+def check(request: EnrollmentRequest, plan: CertificatePlan, alias: Alias) -> None:
     """Check the proof of possession of a request, and that its kind is taken here.
 
+    :param plan: what would be signed.
     :raises PKIError: ``BAD_POSSESSION`` for no proof, a wrong one, or one that is not
         taken; ``NOT_AUTHORIZED`` when another than a registration authority vouches.
     """
-    proof = request.possession
+    proof, key = request.possession, plan.key
     match proof:
         case SignedPossession():
             check_taken(PossessionMethod.SIGNATURE, alias)
@@ -57,7 +61,7 @@ def check(request: EnrollmentRequest, key: PublicKeyInfo, alias: Alias) -> None:
         case ProvenPossession():
             _check_proven(proof, key, alias)
         case DecryptionPossession():
-            _check_decryption(request, key, alias)
+            _check_decryption(request, plan, alias)
         case GeneratedPossession():
             # That keys are made here was checked when this one was made.
             return
@@ -91,6 +95,30 @@ def _check_vouched(
         )
 
 
+def check_can_decrypt(key: PublicKeyInfo) -> None:
+    """Refuse to have a key that only signs prove itself by decryption.
+
+    :raises PKIError: ``BAD_POSSESSION``.
+    """
+    if key.family in SIGNING_ONLY:
+        raise _refused(f"nothing can be encrypted to {key.family} keys")
+
+
+def describe(proof: ProofOfPossession) -> str:
+    """For the audit: how possession was shown; "" for a signature, as most do."""
+    match proof:
+        case SignedPossession() | SystemPossession():
+            return ""
+        case VouchedPossession():
+            return "possession vouched for by a registration authority"
+        case ProvenPossession():
+            return f"possession by {proof.method.value}"
+        case DecryptionPossession():
+            return "possession by encrypted-certificate, once it is confirmed"
+        case GeneratedPossession():
+            return "the key was made here"
+
+
 def _check_proven(proof: ProvenPossession, key: PublicKeyInfo, alias: Alias) -> None:
     check_taken(proof.method, alias)
     if not hmac.compare_digest(proof.key, key.fingerprint):
@@ -98,11 +126,12 @@ def _check_proven(proof: ProvenPossession, key: PublicKeyInfo, alias: Alias) -> 
 
 
 def _check_decryption(
-    request: EnrollmentRequest, key: PublicKeyInfo, alias: Alias
+    request: EnrollmentRequest, plan: CertificatePlan, alias: Alias
 ) -> None:
     check_taken(PossessionMethod.ENCRYPTED_CERTIFICATE, alias)
-    if key.family in SIGNING_ONLY:
-        raise _refused(f"nothing can be encrypted to {key.family} keys")
+    check_can_decrypt(plan.key)
+    if plan.key_usage.isdisjoint(_ENCRYPTING):
+        raise _refused("the certificate would not be for encryption: sign the request")
     if request.confirmation is None:
         # The confirmation is the proof: there is no leaving it out.
         raise PKIError(
