@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from pkid.asn1 import der, oids
-from pkid.messages.cmp.body import BodyType, CertRepMessage
-from pkid.messages.cmp.status import FailInfo, PKIStatus
+from pkid.messages.cmp.body import BodyType
+from pkid.messages.cmp.status import FailInfo
 from pkid.messages.crmf import AttributeTypeAndValue
 from tests.responders.desk import Desk
 from tests.responders.peers import (
@@ -20,25 +20,6 @@ from tests.responders.peers import (
 )
 
 PUBLICATION = der.sequence(der.integer(0))
-
-
-@pytest.mark.requirement("CMP-58")
-@pytest.mark.parametrize("body_type", [BodyType.IR, BodyType.CR])
-def test_each_of_several_requests_has_its_own_answer(
-    desk: Desk, body_type: BodyType
-) -> None:
-    requests = [
-        signed_request(new_key(), f"CN=device-{number}", cert_req_id=number)
-        for number in (3, 1, 4)
-    ]
-    answer = desk.ask(message(body_type, cert_requests(*requests), ByMAC()))
-    assert isinstance(answer.body, CertRepMessage)
-    assert [one.cert_req_id for one in answer.body.responses] == [3, 1, 4]
-    for response in answer.body.responses:
-        assert response.status.status is PKIStatus.REJECTION
-        assert response.status.fail_info == {FailInfo.BAD_REQUEST}
-        assert "send each request by itself" in response.status.strings[0]
-    assert desk.count() == 0
 
 
 @pytest.mark.requirement("CMP-70")

@@ -191,16 +191,6 @@ def test_cert_req_id_is_echoed(desk: Desk, number: int) -> None:
     assert answer.body.responses[0].cert_req_id == number
 
 
-def test_several_requests_in_one_message_are_each_refused(desk: Desk) -> None:
-    wanted = [signed_request(new_key(), cert_req_id=number) for number in (4, 5)]
-    answer = desk.ask(message(BodyType.IR, cert_requests(*wanted), ByMAC()))
-    assert isinstance(answer.body, CertRepMessage)
-    assert [response.cert_req_id for response in answer.body.responses] == [4, 5]
-    for response in answer.body.responses:
-        assert response.status.fail_info == {FailInfo.BAD_REQUEST}
-    assert desk.count() == 0
-
-
 @pytest.mark.requirement("CMP-65")
 def test_a_validity_that_is_clipped_is_grantedWithMods(desk: Desk) -> None:
     now = desk.world.clock.now()

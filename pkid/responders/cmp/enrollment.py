@@ -9,7 +9,7 @@ The answer is sealed before the engine commits and is stored with the certificat
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import replace
 
 from pkid.asn1 import oids
 from pkid.engine.model import (
@@ -19,6 +19,7 @@ from pkid.engine.model import (
     Outcome,
     Pending,
     RequesterKind,
+    TransactionKey,
     make_enrollment_request,
 )
 from pkid.errors import ErrorCode, PKIError
@@ -34,6 +35,8 @@ from pkid.responders.cmp.certification import (
     refusal,
 )
 from pkid.responders.cmp.doors import Engine
+from pkid.responders.cmp.failures import OF_THE_EXCHANGE
+from pkid.responders.cmp.groups import Groups
 from pkid.responders.cmp.headers import Wishes, read_wishes
 from pkid.responders.cmp.requests import Answered, MACProtection, Request, of_outcome
 from pkid.responders.cmp.tcppolling import TCPPolling
@@ -45,30 +48,17 @@ from pkid.responders.cmp.templates import (
 )
 from pkid.responders.cmp.transactions import TransactionState
 
-# Refusals that are no fault of the body: they are answered by an error message.
-_OF_THE_EXCHANGE: Final = frozenset(
-    (
-        ErrorCode.MALFORMED,
-        ErrorCode.BAD_MESSAGE_CHECK,
-        ErrorCode.WRONG_INTEGRITY,
-        ErrorCode.TRANSACTION_IN_USE,
-        ErrorCode.BUSY,
-        ErrorCode.CONFLICT,
-        ErrorCode.UNAVAILABLE,
-        ErrorCode.INTERNAL,
-    )
-)
-
 
 class Enrollment:
     """Answers requests for certificates."""
 
     def __init__(
-        self, engine: Engine, answers: Answers, tcp_polling: TCPPolling
+        self, engine: Engine, answers: Answers, tcp_polling: TCPPolling, groups: Groups
     ) -> None:
         self._engine = engine
         self._answers = answers
         self._tcp_polling = tcp_polling
+        self._groups = groups
 
     async def answer(self, request: Request) -> Answered:
         """Answer ir, cr, kur or p10cr.
@@ -81,6 +71,8 @@ class Enrollment:
         if isinstance(body, CertificationRequest):
             ids: tuple[int, ...] = (P10CR_REQ_ID,)
         elif isinstance(body, CertReqMessages):
+            if len(body.messages) > 1:
+                return await self._several(request, wishes, body.messages)
             ids = tuple(message.cert_req.cert_req_id for message in body.messages)
         else:
             raise PKIError(ErrorCode.INTERNAL, "a body that asks for no certificate")
@@ -89,12 +81,23 @@ class Enrollment:
             enrollment = await self._enrollment(request, body, wishes)
             return await self._enroll(request, enrollment, state)
         except PKIError as error:
-            if error.code in _OF_THE_EXCHANGE:
+            if error.code in OF_THE_EXCHANGE:
                 raise
             sealed = await self._answers.answer(
                 request, refusal(state.body_type, ids, error)
             )
             return Answered.refused(sealed.octets, error)
+
+    async def _several(
+        self, request: Request, wishes: Wishes, messages: tuple[CertReqMsg, ...]
+    ) -> Answered:
+        """Each request by itself, under the key of its part (`groups`)."""
+
+        async def read(message: CertReqMsg, key: TransactionKey) -> EnrollmentRequest:
+            enrollment = await self._crmf_enrollment(request, message, wishes)
+            return replace(enrollment, transaction=key)
+
+        return await self._groups.answer(request, wishes, messages, read)
 
     async def _enrollment(
         self,
@@ -103,10 +106,24 @@ class Enrollment:
         wishes: Wishes,
     ) -> EnrollmentRequest:
         if isinstance(body, CertificationRequest):
-            wanted, renews = wanted_by_pkcs10(body), None
-        else:
-            wanted = self._wanted(request, body)
-            renews = await self._renews(request, body.messages[0])
+            return self._enrollment_of(request, wishes, wanted_by_pkcs10(body), None)
+        return await self._crmf_enrollment(request, body.messages[0], wishes)
+
+    async def _crmf_enrollment(
+        self, request: Request, message: CertReqMsg, wishes: Wishes
+    ) -> EnrollmentRequest:
+        """What the engine is asked of one CertReqMsg, alone or one of several."""
+        wanted = self._wanted(request, message)
+        renews = await self._renews(request, message)
+        return self._enrollment_of(request, wishes, wanted, renews)
+
+    def _enrollment_of(
+        self,
+        request: Request,
+        wishes: Wishes,
+        wanted: Wanted,
+        renews: CertificateReference | None,
+    ) -> EnrollmentRequest:
         alias = request.alias
         implicit = wishes.implicit_confirm and alias.implicit_confirm
         return make_enrollment_request(
@@ -122,12 +139,7 @@ class Enrollment:
             confirmation=None if implicit else alias.confirm_wait,
         )
 
-    def _wanted(self, request: Request, body: CertReqMessages) -> Wanted:
-        if len(body.messages) != 1:
-            raise PKIError(
-                ErrorCode.BAD_REQUEST,
-                "one certificate is issued per message: send each request by itself",
-            )
+    def _wanted(self, request: Request, message: CertReqMsg) -> Wanted:
         if (
             request.message.body_type is not BodyType.IR
             and request.requester.kind is RequesterKind.VENDOR
@@ -136,7 +148,7 @@ class Enrollment:
                 ErrorCode.NOT_AUTHORIZED, "a certificate of another PKI asks by ir only"
             )
         issuer = self._engine.authority_subject(request.alias.alias.authority)
-        return wanted_by_crmf(body.messages[0], request, issuer)
+        return wanted_by_crmf(message, request, issuer)
 
     # --- key update --------------------------------------------------------------
 

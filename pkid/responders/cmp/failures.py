@@ -45,6 +45,20 @@ FAIL_INFO: Final[dict[ErrorCode, FailInfo]] = {
     ErrorCode.INTERNAL: FailInfo.SYSTEM_FAILURE,
 }
 
+# Refusals that are no fault of the body: they are answered by an error message.
+OF_THE_EXCHANGE: Final = frozenset(
+    (
+        ErrorCode.MALFORMED,
+        ErrorCode.BAD_MESSAGE_CHECK,
+        ErrorCode.WRONG_INTEGRITY,
+        ErrorCode.TRANSACTION_IN_USE,
+        ErrorCode.BUSY,
+        ErrorCode.CONFLICT,
+        ErrorCode.UNAVAILABLE,
+        ErrorCode.INTERNAL,
+    )
+)
+
 
 def rejection(error: PKIError) -> PKIStatusInfo:
     """Status, cause and the one bit for a refusal; the operator's hint stays here."""

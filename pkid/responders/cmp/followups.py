@@ -9,29 +9,24 @@ carries it through. What a follow-up does is read from the table in `transaction
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from pkid.crypto.algorithms import digest, hash_name_of
 from pkid.engine.model import Issued, Outcome, TransactionRecord
 from pkid.engine.ports import Clock
 from pkid.errors import ErrorCode, PKIError
 from pkid.messages.cmp.body import (
     BodyType,
     CertConfirmContent,
-    CertStatus,
     ErrorMsgContent,
     PKIConfirmContent,
     PollRepContent,
     PollRepEntry,
     PollReqContent,
 )
-from pkid.messages.cmp.header import CMP2021
 from pkid.messages.cmp.message import decode_body
-from pkid.messages.cmp.status import PKIStatus
 from pkid.responders.cmp.answers import Answers, Draft
 from pkid.responders.cmp.certification import (
     certification,
@@ -39,21 +34,21 @@ from pkid.responders.cmp.certification import (
     refusal,
     with_outcome,
 )
+from pkid.responders.cmp.certstatus import BY_OMISSION, is_hash_right, rejection_of
 from pkid.responders.cmp.doors import Confirmation, Engine
 from pkid.responders.cmp.failures import error_content
+from pkid.responders.cmp.partfollowups import PartFollowUps
 from pkid.responders.cmp.protection import NOT_PROTECTED, printable
 from pkid.responders.cmp.requests import PROTOCOL, Answered, Request, of_outcome
 from pkid.responders.cmp.transactions import (
+    WHOLE_MESSAGE,
     Step,
     TransactionState,
     stage_of,
     step_for,
 )
 
-WHOLE_MESSAGE: Final = -1
-
 _PKICONF: Final = Draft(body_type=BodyType.PKICONF, body=PKIConfirmContent())
-_TAKEN: Final = frozenset((PKIStatus.ACCEPTED, PKIStatus.GRANTED_WITH_MODS))
 # The transaction cannot be given up any more: the client is heard all the same.
 _PAST: Final = frozenset((ErrorCode.BAD_REQUEST, ErrorCode.CERTIFICATE_CONFIRMED))
 
@@ -80,6 +75,7 @@ class FollowUps:
         self._engine = engine
         self._clock = clock
         self._answers = answers
+        self._parts = PartFollowUps(engine, answers, clock)
         self._steps: dict[Step, Callable[[Open], Awaitable[Answered]]] = {
             Step.POLL: self._poll,
             Step.CONFIRM: self._confirm,
@@ -103,6 +99,8 @@ class FollowUps:
             raise PKIError(ErrorCode.BAD_REQUEST, "unknown body type")
         _check_same_mac(request, state)
         state.check_nonces(request.sender_nonce, request.header.recip_nonce)
+        if state.parts:
+            return await self._parts.answer(request, record, state)
         step = step_for(stage_of(record, state), body_type)
         return await self._steps[step](Open(request, record, state))
 
@@ -132,7 +130,7 @@ class FollowUps:
         if not isinstance(body, CertConfirmContent):
             raise PKIError(ErrorCode.INTERNAL, "not a certConf")
         if not body.statuses:
-            return await self._conclude(opened, _PKICONF, "rejected by omission")
+            return await self._conclude(opened, _PKICONF, BY_OMISSION)
         if len(body.statuses) > 1:
             raise PKIError(
                 ErrorCode.BAD_REQUEST, "more than one CertStatus for one certificate"
@@ -142,23 +140,16 @@ class FollowUps:
             raise PKIError(
                 ErrorCode.BAD_REQUEST, "certReqId is not that of the request"
             )
-        rejected = _rejection_of(status)
-        if not hmac.compare_digest(status.cert_hash, await self._hash(opened, status)):
+        rejected = rejection_of(status)
+        if not await is_hash_right(
+            self._engine,
+            status,
+            pvno=opened.request.header.pvno,
+            certificate=opened.record.certificate,
+            cert_hash=opened.state.cert_hash,
+        ):
             return await self._refuse_hash(opened)
         return await self._conclude(opened, _PKICONF, rejected)
-
-    async def _hash(self, opened: Open, status: CertStatus) -> bytes:
-        """The certHash that this CertStatus must show.
-
-        **Source:** RFC 9810 section 5.3.18.
-        """
-        reference = opened.record.certificate
-        if status.hash_alg is None or reference is None:
-            return opened.state.cert_hash
-        if opened.request.header.pvno != CMP2021:
-            raise PKIError(ErrorCode.BAD_REQUEST, "hashAlg needs pvno 3")
-        name = hash_name_of(status.hash_alg)
-        return digest(name, await self._engine.certificate_der(reference))
 
     async def _refuse_hash(self, opened: Open) -> Answered:
         """A wrong certHash ends the transaction: the client has something else."""
@@ -273,24 +264,6 @@ def _check_same_mac(request: Request, state: TransactionState) -> None:
             NOT_PROTECTED,
             hint="the MAC algorithm changed within the transaction",
         )
-
-
-def _rejection_of(status: CertStatus) -> str:
-    """Why the client does not take its certificate; "" when it does.
-
-    :raises PKIError: ``BAD_REQUEST`` for a status that is neither.
-    """
-    info = status.status_info
-    if info is None:
-        return ""
-    if info.status in _TAKEN:
-        if info.fail_info:
-            raise PKIError(ErrorCode.BAD_REQUEST, "status accepted with failInfo")
-        return ""
-    if info.status is not PKIStatus.REJECTION:
-        raise PKIError(ErrorCode.BAD_REQUEST, "a certificate is accepted or rejected")
-    text = printable(info.strings[0]) if info.strings else "no reason given"
-    return f"rejected by the client: {text}"
 
 
 def _polled_id(opened: Open) -> int:

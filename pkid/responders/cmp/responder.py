@@ -41,13 +41,12 @@ from pkid.responders.cmp.doors import Engine
 from pkid.responders.cmp.enrollment import Enrollment
 from pkid.responders.cmp.followups import FollowUps
 from pkid.responders.cmp.general import GeneralMessages
+from pkid.responders.cmp.groups import Groups
 from pkid.responders.cmp.headers import (
     MAX_NONCE_OCTETS,
     MAX_TRANSACTION_ID_OCTETS,
     answer_version,
     check_sender,
-    check_sender_nonce,
-    check_time,
     check_version,
     transaction_id_of,
 )
@@ -65,6 +64,8 @@ from pkid.responders.cmp.requests import (
     make_request,
 )
 from pkid.responders.cmp.revocation import Revocation
+from pkid.responders.cmp.screening import Screening, check_header
+from pkid.responders.cmp.strict import Stage, enforce
 from pkid.responders.cmp.tcppolling import TCPPolling
 from pkid.responders.cmp.transactions import TransactionState
 from pkid.responders.throttle import FailureThrottle
@@ -95,6 +96,8 @@ NOT_YET: Final = frozenset(
         BodyType.NESTED,
     )
 )
+#: Bodies that are refused for what they are, whatever they hold.
+_UNSEEN: Final = RESPONSES | NOT_YET
 _NOBODY: Final = GeneralName.directory(EMPTY)
 _GUESSES: Final = frozenset((ErrorCode.BAD_MESSAGE_CHECK, ErrorCode.SIGNER_NOT_TRUSTED))
 
@@ -160,11 +163,13 @@ class CMPResponder:
         self._throttle = FailureThrottle(clock)
         self._journal = Journal(self.log, clock)
         self._answers = Answers(engine, clock, random)
+        self._screening = Screening(engine, self._answers)
         self._protection = ProtectionCheck(engine, workers, random)
         self._tcp_polling = TCPPolling(
             engine, self._answers, self._protection, clock, random
         )
-        enrollment = Enrollment(engine, self._answers, self._tcp_polling)
+        groups = Groups(engine, self._answers, clock)
+        enrollment = Enrollment(engine, self._answers, self._tcp_polling, groups)
         follow_ups = FollowUps(engine, self._answers, clock)
         revocation = Revocation(engine, self._answers, clock)
         general = GeneralMessages(engine, self._answers, clock, policies)
@@ -288,8 +293,17 @@ class CMPResponder:
         if body_type is None:
             raise PKIError(ErrorCode.BAD_REQUEST, "unknown body type")
         http.check_operation(incoming.exchange.operation, body_type)
+        if body_type not in _UNSEEN:
+            unfit = await self._screening.screen(request)
+            if unfit is not None:
+                return unfit
         answer = self._bodies[body_type]
-        return await look_again(lambda: answer(request))
+        try:
+            return await look_again(lambda: answer(request))
+        except PKIError as error:
+            if error.code is not ErrorCode.WRONG_AUTHORITY:
+                raise
+            raise await self._screening.change_of_kind(request, error) from error
 
     # --- who asks ----------------------------------------------------------------
 
@@ -302,6 +316,7 @@ class CMPResponder:
         header = incoming.message.header
         check_version(header.pvno)
         check_sender(header.sender)
+        enforce(incoming.alias, Stage.PRESENCE, incoming.message)
         self._throttle.check(peer)
         try:
             proven = await self._protection.verify(
@@ -364,19 +379,20 @@ class CMPResponder:
     def _request(self, incoming: Incoming, proven: Proven) -> Request:
         """The verified request, its time and nonce checked.
 
-        :raises PKIError: ``BAD_TIME``, ``BAD_SENDER_NONCE``, ``BAD_REQUEST``.
+        :raises PKIError: as `check_header`.
         """
-        header = incoming.message.header
-        alias = incoming.alias
-        check_time(header, self._clock.now(), alias.message_time_window)
+        alias, message = incoming.alias, incoming.message
+        sender_nonce, transaction_id = check_header(
+            alias, message, incoming.request_hash, self._clock.now()
+        )
         return make_request(
             alias=alias,
-            message=incoming.message,
+            message=message,
             request_hash=incoming.request_hash,
             context=incoming.context,
             proven=proven,
-            sender_nonce=check_sender_nonce(header),
-            transaction_id=transaction_id_of(header, incoming.request_hash),
+            sender_nonce=sender_nonce,
+            transaction_id=transaction_id,
             over_tcp=incoming.over_tcp,
         )
 

@@ -27,8 +27,12 @@ from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.engine.model import TransactionRecord, TransactionStatus
 from pkid.errors import ErrorCode, PKIError
 from pkid.messages.cmp.body import BodyType
+from pkid.messages.cmp.lists import encode_elements
+from pkid.messages.opentypes import decode_values
 
 STATE_VERSION: Final = 1
+#: The certReqId that polls for the message as a whole.
+WHOLE_MESSAGE: Final = -1
 MAX_KEPT_NONCES: Final = 8
 MAX_KEPT_ANSWERS: Final = 3
 
@@ -102,6 +106,7 @@ STEPS: Final[dict[tuple[Stage, BodyType], Step | tuple[ErrorCode, str]]] = {
 # Before the final answer was given a decision waits for the client's poll.
 _UNDELIVERED: Final = {
     TransactionStatus.PENDING: Stage.WAITING,
+    TransactionStatus.ELSEWHERE: Stage.WAITING,
     TransactionStatus.ISSUED: Stage.READY,
     TransactionStatus.DONE: Stage.READY,
     TransactionStatus.REJECTED: Stage.READY,
@@ -109,6 +114,7 @@ _UNDELIVERED: Final = {
 }
 _DELIVERED_STAGE: Final = {
     TransactionStatus.PENDING: Stage.WAITING,
+    TransactionStatus.ELSEWHERE: Stage.WAITING,
     TransactionStatus.ISSUED: Stage.DELIVERED,
     TransactionStatus.DONE: Stage.CONFIRMED,
     TransactionStatus.REJECTED: Stage.REFUSED,
@@ -130,6 +136,27 @@ class KeptAnswer:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of several requests of a message; the engine has a transaction of its own.
+
+    :ivar delivered: whether its final answer was given.
+    :ivar cert_hash: ``certHash`` that certConf must show; b"" before issuance.
+    """
+
+    cert_req_id: int
+    delivered: bool = False
+    cert_hash: bytes = b""
+
+    def encode(self) -> bytes:
+        """The part, as the blob has it."""
+        return der.sequence(
+            der.integer(self.cert_req_id),
+            _BOOLEANS[self.delivered],
+            der.octet_string(self.cert_hash),
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionState:
     """What a transaction keeps from one message to the next.
@@ -145,6 +172,7 @@ class TransactionState:
     :ivar delivered: whether the final answer was given.
     :ivar cert_hash: ``certHash`` that certConf must show; b"" before issuance.
     :ivar answers: the opening one first, then the latest.
+    :ivar parts: of a message with several requests, in their order; () for one.
     """
 
     body_type: BodyType
@@ -160,10 +188,12 @@ class TransactionState:
     delivered: bool = False
     cert_hash: bytes = b""
     answers: tuple[KeptAnswer, ...] = ()
+    parts: tuple[Part, ...] = ()
 
     def encode(self) -> bytes:
         """The blob."""
         kid, mac = self.sender_kid, self.mac_algorithm
+        parts = self.parts
         return der.sequence(
             _HEADS[self.body_type],
             der.integer(self.pvno),
@@ -178,6 +208,7 @@ class TransactionState:
             _BOOLEANS[self.delivered],
             der.octet_string(self.cert_hash),
             der.sequence(*[kept.encode() for kept in self.answers]),
+            b"" if not parts else encode_elements(18, tuple(map(Part.encode, parts))),
         )
 
     @classmethod
@@ -242,8 +273,15 @@ def stage_of(record: TransactionRecord, state: TransactionState) -> Stage:
     """Where a transaction stands."""
     if state.body_type in {BodyType.RR, BodyType.GENM}:
         return Stage.CLOSED
-    table = _DELIVERED_STAGE if state.delivered else _UNDELIVERED
-    return table[record.status]
+    return stage_of_part(record, delivered=state.delivered)
+
+
+def stage_of_part(record: TransactionRecord, *, delivered: bool) -> Stage:
+    """Where a request stands, alone or one of several.
+
+    :param delivered: whether its final answer was given.
+    """
+    return (_DELIVERED_STAGE if delivered else _UNDELIVERED)[record.status]
 
 
 def step_for(stage: Stage, body_type: BodyType) -> Step:
@@ -277,6 +315,7 @@ def _decode_state(blob: bytes) -> TransactionState:
     delivered = der.decode_boolean(cursor.take(der.BOOLEAN))
     cert_hash = cursor.take(der.OCTET_STRING)
     answers = _decode_answers(cursor.enter(der.SEQUENCE))
+    parts = cursor.optional(der.constructed(18))
     cursor.finish()
     return TransactionState(
         body_type=body_type,
@@ -292,7 +331,15 @@ def _decode_state(blob: bytes) -> TransactionState:
         delivered=delivered,
         cert_hash=cert_hash,
         answers=answers,
+        parts=() if parts is None else decode_values(parts, _read_part),
     )
+
+
+def _read_part(cursor: der.Cursor) -> Part:
+    part = cursor.enter(der.SEQUENCE)
+    number = der.decode_integer(part.take(der.INTEGER))
+    delivered = der.decode_boolean(part.take(der.BOOLEAN))
+    return Part(number, delivered, part.take(der.OCTET_STRING))
 
 
 def _algorithm(element: bytes) -> AlgorithmIdentifier:
