@@ -12,18 +12,26 @@ the responder, who decides what it is worth, for each request.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificates
 from OpenSSL import SSL, crypto
+from OpenSSL.crypto import FILETYPE_ASN1
 from twisted.internet.interfaces import (
     IAddress,
+    IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
     IReactorTime,
 )
 from twisted.internet.protocol import Factory
+from twisted.internet.ssl import (
+    Certificate,
+    optionsForClientTLS,
+    trustRootFromCertificates,
+)
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
@@ -41,6 +49,9 @@ _TLS13_CIPHERS = (
     b"TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256"
 )
 _PROTOCOL = b"http/1.1"
+_VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
+#: Certificates of a client's chain that are looked at.
+MAX_CHAIN = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,16 +86,40 @@ def peer_certificate(transport: TLSTransport) -> bytes | None:
     return certificate.to_cryptography().public_bytes(Encoding.DER)
 
 
+def peer_chain(handle: SSL.Connection) -> tuple[bytes, ...]:
+    """Give what the client sent beside its certificate, as DER.
+
+    :param handle: of a connection whose handshake is complete. On a resumed one the
+        certificate is known and its chain is not.
+    """
+    chain = handle.get_peer_cert_chain(as_cryptography=True) or []
+    own = handle.get_peer_certificate(as_cryptography=True)
+    return tuple(
+        one.public_bytes(Encoding.DER) for one in chain[:MAX_CHAIN] if one != own
+    )
+
+
 @implementer(IOpenSSLServerConnectionCreator)
 class TLSContext:
     """Makes the TLS side of each new connection; its credentials can be exchanged.
 
     :param credentials: key and chain. A key that is not the certificate's is
         refused.
+    :param full_handshakes: no tickets under TLS 1.2, where a resumed connection has
+        no tls-unique of its own to bind a request to. Those of TLS 1.3 stay.
+    :param newest: the highest version offered, "1.3" or "1.2".
     :raises ValueError: when key and chain cannot be read or do not belong together.
     """
 
-    def __init__(self, credentials: TLSCredentials) -> None:
+    def __init__(
+        self,
+        credentials: TLSCredentials,
+        *,
+        full_handshakes: bool = False,
+        newest: str = "1.3",
+    ) -> None:
+        self._full_handshakes = full_handshakes
+        self._newest = _VERSIONS[newest]
         # One identity for all contexts, so that a session outlives an exchange.
         self._session_id = secrets.token_bytes(16)
         self._credentials = credentials
@@ -116,6 +151,7 @@ class TLSContext:
     def _make(self, credentials: TLSCredentials) -> SSL.Context:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        context.set_max_proto_version(self._newest)
         context.set_options(
             SSL.OP_NO_COMPRESSION
             | SSL.OP_NO_RENEGOTIATION
@@ -128,8 +164,27 @@ class TLSContext:
         context.set_session_id(self._session_id)
         context.set_alpn_select_callback(_select_protocol)
         context.set_verify(SSL.VERIFY_PEER, _accept_any)
+        if self._full_handshakes:
+            context.set_info_callback(_issue_no_old_ticket)
         _use(context, credentials)
         return context
+
+
+def client_connection_creator(
+    host: str, anchors: Sequence[bytes]
+) -> IOpenSSLClientConnectionCreator:
+    """What makes the client's side of a connection, the server's name checked.
+
+    :param host: name or address that the server's certificate must have.
+    :param anchors: DER of the certificates that its chain may end in; no others are
+        trusted, those of the system neither.
+    :raises ValueError: for anchors that cannot be read.
+    """
+    roots = [Certificate.load(octets, FILETYPE_ASN1) for octets in anchors]
+    creator: IOpenSSLClientConnectionCreator = optionsForClientTLS(
+        host, trustRoot=trustRootFromCertificates(roots)
+    )
+    return creator
 
 
 def _use(context: SSL.Context, credentials: TLSCredentials) -> None:
@@ -156,6 +211,16 @@ def _accept_any(
     # Who may do what is decided for each request: device certificates have many
     # roots, and a resumed session would not come through here again.
     return True
+
+
+def _issue_no_old_ticket(connection: SSL.Connection, where: int, _code: int) -> None:
+    # Called as the handshake goes on. The version is known before the server's hello
+    # promises a ticket; a context's own option would silence TLS 1.3 too.
+    if (
+        where & SSL.SSL_CB_ACCEPT_LOOP == SSL.SSL_CB_ACCEPT_LOOP
+        and connection.get_protocol_version() != SSL.TLS1_3_VERSION
+    ):
+        connection.set_options(SSL.OP_NO_TICKET)
 
 
 def _select_protocol(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
