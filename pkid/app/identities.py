@@ -55,6 +55,11 @@ async def prepare_signers(house: House, authorities: Iterable[str]) -> None:
         await house.engine.prepare_message_identity(name, INTERNAL)
 
 
+async def prepare_ocsp(house: House) -> None:
+    """Give each authority its OCSP signer, or a fresh one in time."""
+    await house.engine.prepare_ocsp(INTERNAL)
+
+
 async def tls_credentials(
     house: House, *, authority: str, public_url: str
 ) -> TLSCredentials:

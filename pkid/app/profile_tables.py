@@ -198,7 +198,12 @@ CERTIFICATE_PROFILE = Table(
         Key("crl_distribution_point", Flag(), "Name our CRL in the certificate."),
         Key("freshest_crl", ListOf(URL_WITH_PATH), "URLs of delta CRLs."),
         Key("ca_issuers", Flag(), "Name our CA certificate in the certificate."),
-        Key("ocsp", ListOf(URL_WITH_PATH), "URLs of OCSP responders."),
+        Key(
+            "ocsp_responder",
+            Flag(),
+            "Name our OCSP responder in the certificate, if its CA has one.",
+        ),
+        Key("ocsp", ListOf(URL_WITH_PATH), "URLs of other OCSP responders instead."),
         Key(
             "policies",
             ListOf(Inline(POLICY, CertificatePolicy)),

@@ -19,6 +19,7 @@ from pkid.app.house import House, open_house
 from pkid.app.identities import (
     ISSUING,
     make_authorities,
+    prepare_ocsp,
     prepare_signers,
     tls_credentials,
 )
@@ -140,6 +141,7 @@ class Running:
         configuration = self._situation.configuration()
         aliases = configuration.cmp_aliases.values()
         await prepare_signers(self._house, {one.alias.authority for one in aliases})
+        await prepare_ocsp(self._house)
         if any(one.tls for one in configuration.listeners.values()):
             credentials = await tls_credentials(
                 self._house,

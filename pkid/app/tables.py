@@ -49,6 +49,8 @@ from pkid.engine.aliases import (
     Mode,
     NameRule,
     NameScheme,
+    OCSPMode,
+    UnknownSerial,
 )
 from pkid.engine.model import PossessionMethod
 from pkid.engine.namerules import check_alternative_name_rule, check_subject_rule
@@ -455,6 +457,57 @@ AUTHORITY = Table(
         Key("public_url", URL, "As the one at the top, for this CA alone."),
         Key("crl_period", DURATION, "From one scheduled CRL to the next."),
         Key("crl_overlap", DURATION, "How much longer a CRL is valid than that."),
+        Key(
+            "crl_delay",
+            DURATION,
+            "Least time between two CRLs that revocations bring about: those of the"
+            " meantime go together.",
+        ),
+        Key(
+            "crl_partitions",
+            Whole(0, 4096),
+            "How many CRLs the certificates issued from now on are spread over; 0: one"
+            " CRL for all.",
+        ),
+        Key(
+            "delta_crl_period",
+            Optional(DURATION),
+            "From one delta CRL to the next; revocations then bring about delta CRLs"
+            " instead of full ones. Left out: no delta CRLs.",
+            example='"1h"',
+        ),
+        Key(
+            "ocsp",
+            member(OCSPMode),
+            "Who signs OCSP answers: a `delegated` key whose certificate renews itself,"
+            " the CA's own key (`direct`), or nobody (`off`).",
+        ),
+        Key(
+            "ocsp_key",
+            Optional(KEY_SPEC),
+            "Kind of the delegated key; left out: what fits the CA's.",
+            example='"ec:P-256"',
+        ),
+        Key("ocsp_validity", DURATION, "How long an OCSP answer holds."),
+        Key("ocsp_max_age", DURATION, "How long HTTP caches may keep an answer."),
+        Key(
+            "ocsp_unknown",
+            member(UnknownSerial),
+            "What is said of a serial number that was never issued.",
+        ),
+        Key(
+            "ocsp_archive_cutoff",
+            Optional(DURATION),
+            "How long after their end certificates are still answered for, as the"
+            " answers then say; left out: they do not say.",
+            example='"7y"',
+        ),
+        Key(
+            "ocsp_signatures",
+            Whole(1, 1_000_000),
+            "Most OCSP answers signed in a second; above it nonces are left out, and"
+            " what was not signed before is asked to try later.",
+        ),
     ),
 )
 

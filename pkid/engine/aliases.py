@@ -137,6 +137,21 @@ class Alias:
     key_generation: bool = False
 
 
+class OCSPMode(enum.Enum):
+    """Who signs OCSP answers for a CA."""
+
+    DELEGATED = "delegated"
+    DIRECT = "direct"
+    OFF = "off"
+
+
+class UnknownSerial(enum.Enum):
+    """What OCSP says of a serial number that was never issued."""
+
+    UNKNOWN = "unknown"
+    REVOKED = "revoked"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthoritySettings:
     """What the configuration says of one CA.
@@ -144,12 +159,32 @@ class AuthoritySettings:
     :ivar public_url: base of the URLs in its certificates (CDP, AIA); no final slash.
     :ivar crl_period: from thisUpdate to the next scheduled CRL.
     :ivar crl_overlap: nextUpdate lies this much after the next scheduled CRL.
+    :ivar crl_delay: least time between two CRLs that revocations bring about.
+    :ivar crl_partitions: how many CRLs new certificates are spread over; 0: one for all.
+    :ivar delta_crl_period: from one delta CRL to the next; None: no delta CRLs, every
+        revocation brings about a full one.
+    :ivar ocsp_key: kind of the delegated key, None for what fits the CA's.
+    :ivar ocsp_validity: from thisUpdate to nextUpdate of an answer.
+    :ivar ocsp_max_age: how long HTTP caches may keep an answer.
+    :ivar ocsp_archive_cutoff: how long expired certificates are still answered for, as
+        the answers say; None: they do not say.
+    :ivar ocsp_signatures: most answers signed in a second.
     """
 
     name: str
     public_url: str = "http://127.0.0.1:8080"
     crl_period: timedelta = timedelta(hours=24)
     crl_overlap: timedelta = timedelta(hours=24)
+    crl_delay: timedelta = timedelta(seconds=5)
+    crl_partitions: int = 0
+    delta_crl_period: timedelta | None = None
+    ocsp: OCSPMode = OCSPMode.DELEGATED
+    ocsp_key: str | None = None
+    ocsp_validity: timedelta = timedelta(hours=12)
+    ocsp_max_age: timedelta = timedelta(minutes=5)
+    ocsp_unknown: UnknownSerial = UnknownSerial.UNKNOWN
+    ocsp_archive_cutoff: timedelta | None = None
+    ocsp_signatures: int = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

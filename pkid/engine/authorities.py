@@ -90,7 +90,10 @@ class KEMIdentity:
 
 
 class Authorities:
-    """All authorities of this daemon, by name."""
+    """All authorities of this daemon, by name.
+
+    :ivar revision: rises with every authority that is put to work.
+    """
 
     def __init__(self, store: Store, keys: KeyStore) -> None:
         self._store = store
@@ -98,6 +101,7 @@ class Authorities:
         self._by_name: dict[str, Authority] = {}
         self._by_subject: dict[bytes, str] = {}
         self._identities: dict[str, MessageIdentity] = {}
+        self.revision = 0
         self._agreements: dict[str, AgreementIdentity] = {}
         self._kems: dict[str, KEMIdentity] = {}
         self._own_keys: set[bytes] = set()
@@ -125,6 +129,7 @@ class Authorities:
 
     def add(self, authority: Authority) -> None:
         """Put an opened authority to work."""
+        self.revision += 1
         self._by_name[authority.name] = authority
         self._by_subject[authority.subject.canonical] = authority.name
 

@@ -70,6 +70,7 @@ from pkid.engine.ports import (
     Workers,
     Write,
 )
+from pkid.engine.ocsp import StatusAnswers
 from pkid.engine.publication import publish_task
 from pkid.engine.refusals import RefusalLimiter
 from pkid.errors import ErrorCode, PKIError
@@ -100,6 +101,7 @@ class CertificateAuthority:
     :ivar administration: what operators do; its methods are coroutines, run them with
         `run`.
     :ivar clock_guard: whether the clock jumped (`ClockGuard.jump`).
+    :ivar status: answers of OCSP, coroutines too.
     """
 
     log = Logger()
@@ -133,6 +135,14 @@ class CertificateAuthority:
             enrollment=self._enrollment,
             clock=suppliers.clock,
             random=suppliers.random,
+        )
+        self.status = StatusAnswers(
+            store=suppliers.store,
+            keys=suppliers.keys,
+            authorities=self._authorities,
+            creation=self._creation,
+            policies=policies,
+            clock=suppliers.clock,
         )
         self.administration = Administration(
             store=suppliers.store,
@@ -481,6 +491,10 @@ class CertificateAuthority:
     ) -> Deferred[KEMIdentity]:
         """Give an authority a KEM certificate (CMP's KemBasedMac)."""
         return self.run(self._creation.prepare_kem_identity(authority, context))
+
+    def prepare_ocsp(self, context: RequestContext) -> Deferred[int]:
+        """Give every authority its OCSP signer, or a fresh one; how many are new."""
+        return self.run(self.status.prepare(context))
 
     # --- periodic work -----------------------------------------------------------
 

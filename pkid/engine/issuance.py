@@ -25,7 +25,7 @@ from pkid.crypto.tbs import (
     encode_certificate,
     serial_number,
 )
-from pkid.engine.aliases import AuthoritySettings
+from pkid.engine.aliases import AuthoritySettings, OCSPMode
 from pkid.engine.authorities import Authority
 from pkid.engine.authorization import general_name
 from pkid.engine.model import PreparedCertificate
@@ -157,10 +157,13 @@ def _fixed_extensions(
         point = extensions.DistributionPoint(names=(uri,))
         found.append(extensions.crl_distribution_points((point,)))
     issuers = (f"{base}/certificates/{authority.name}.cer",)
-    if profile.ca_issuers or profile.ocsp:
+    responders = profile.ocsp
+    if not responders and profile.ocsp_responder and settings.ocsp is not OCSPMode.OFF:
+        responders = (f"{base}/ocsp",)
+    if profile.ca_issuers or responders:
         found.append(
             extensions.authority_information_access(
-                issuers if profile.ca_issuers else (), profile.ocsp
+                issuers if profile.ca_issuers else (), responders
             )
         )
     found += _optional_extensions(profile)

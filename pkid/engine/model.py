@@ -310,6 +310,15 @@ class CertificateRecord:
     credential: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CertificateState:
+    """The part of a `CertificateRecord` that its status is made of."""
+
+    status: CertificateStatus
+    reason: RevocationReason | None
+    revoked_at: datetime | None
+
+
 class TransactionStatus(enum.IntEnum):
     """Where a transaction stands; the numbers are stored."""
 
@@ -567,6 +576,7 @@ make_request_context: Final = constructor(RequestContext)
 make_enrollment_request: Final = constructor(EnrollmentRequest)
 make_issued: Final = constructor(Issued)
 make_certificate_record: Final = constructor(CertificateRecord)
+make_certificate_state: Final = constructor(CertificateState)
 make_transaction_record: Final = constructor(TransactionRecord)
 make_end_entity: Final = constructor(EndEntity)
 make_credential: Final = constructor(Credential)

@@ -24,6 +24,7 @@ from pkid.engine.model import (
     AuthorityRecord,
     CertificateRecord,
     CertificateReference,
+    CertificateState,
     CertificateStatus,
     Credential,
     CredentialKind,
@@ -298,6 +299,12 @@ class Store(Protocol):
     async def find_certificate(
         self, reference: CertificateReference
     ) -> CertificateRecord | None: ...
+
+    async def find_state(
+        self, reference: CertificateReference
+    ) -> CertificateState | None:
+        """The status alone, for where it is asked for in numbers."""
+        ...
 
     async def find_certificate_by_fingerprint(
         self, fingerprint: bytes

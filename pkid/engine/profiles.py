@@ -51,6 +51,7 @@ class CertificateProfile:
     :ivar key_usage: bit names; empty means: what fits the key.
     :ivar san: "optional", "required" or "none"; critical when the subject is empty.
     :ivar ca_issuers, crl_distribution_point: add ours.
+    :ivar ocsp: URLs of OCSP responders; none: ours, if ``ocsp_responder`` says so.
     :ivar static_extensions: any extension with a fixed DER value.
     """
 
@@ -82,6 +83,7 @@ class CertificateProfile:
     freshest_crl: tuple[str, ...] = ()
     ca_issuers: bool = True
     ocsp: tuple[str, ...] = ()
+    ocsp_responder: bool = True
     policies: tuple[CertificatePolicy, ...] = ()
     policies_critical: bool = False
     require_explicit_policy: int | None = None

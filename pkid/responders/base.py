@@ -37,6 +37,7 @@ class Exchange:
     :ivar alias: label of the configured entrance, from the URL or the port.
     :ivar operation: operation label from the URL, "" when there is none.
     :ivar method: HTTP method; "" on TCP.
+    :ivar rest: end of the path, percent-decoded once, of rows that take any.
     :ivar headers: lower-case header names to values (first one counts); HTTP only.
     :ivar body: the request's octets, within the listener's limit.
     """
@@ -49,6 +50,7 @@ class Exchange:
     method: str = ""
     query: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    rest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from pkid.engine.model import (
     AuthorityRecord,
     CertificateRecord,
     CertificateReference,
+    CertificateState,
     Credential,
     CredentialKind,
     CRLRecord,
@@ -155,6 +156,17 @@ class StoreReads:
             (self._number(reference.authority), rows.from_serial(reference.serial)),
         )
         return None if row is None else rows.to_certificate(row, self._text)
+
+    async def find_state(
+        self, reference: CertificateReference
+    ) -> CertificateState | None:
+        """The status of the certificate of this authority and serial number."""
+        row = self._one(
+            "SELECT status, reason, revoked_at FROM certificates "
+            "WHERE authority = ? AND serial = ?",
+            (self._number(reference.authority), rows.from_serial(reference.serial)),
+        )
+        return None if row is None else rows.to_state(row)
 
     async def find_certificate_by_fingerprint(
         self, fingerprint: bytes

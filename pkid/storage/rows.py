@@ -24,6 +24,7 @@ from pkid.engine.model import (
     AuthorityRecord,
     CertificateRecord,
     CertificateReference,
+    CertificateState,
     CertificateStatus,
     Credential,
     CredentialKind,
@@ -38,6 +39,7 @@ from pkid.engine.model import (
     TransactionStatus,
     UpdateState,
     make_certificate_record,
+    make_certificate_state,
     make_credential,
     make_end_entity,
     make_transaction_record,
@@ -196,6 +198,16 @@ def to_certificate(row: Row, text: NameText) -> CertificateRecord:
         invalidity_at=to_optional_time(row[18]),
         replaces=to_reference(row[19], row[20], text),
         credential=row[21],
+    )
+
+
+def to_state(row: Row) -> CertificateState:
+    """State of (status, reason, revoked_at)."""
+    status, reason, revoked_at = row
+    return make_certificate_state(
+        _STATUSES[status],
+        None if reason is None else RevocationReason(reason),
+        None if revoked_at is None else to_time(revoked_at),
     )
 
 

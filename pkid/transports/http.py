@@ -438,6 +438,7 @@ class HTTPConnection(http.HTTPChannel):
                 # HEAD is a GET whose answer's body stays here.
                 method="GET" if request.method == "HEAD" else request.method,
                 query=request.query,
+                rest=target.rest,
                 headers=request.headers,
                 body=bytes(request.content),
                 peer=self.peer,

@@ -37,7 +37,8 @@ class Route:
     """One row.
 
     :ivar pattern: path whose segments are literal, or ``<alias>`` or
-        ``<operation>``, perhaps with a literal end (``<alias>.crl``).
+        ``<operation>``, perhaps with a literal end (``<alias>.crl``). The last may be
+        ``<rest>``: whatever follows where no other row leads, slashes too.
     :ivar responder: key of the responder that answers.
     :ivar methods: what it takes. HEAD goes with GET and OPTIONS with anything.
     :ivar alias: the entrance, for patterns that name none.
@@ -113,9 +114,24 @@ def _get(pattern: str, responder: str, operation: str) -> Route:
     )
 
 
+def _ocsp(path: str) -> tuple[Route, ...]:
+    """OCSP by POST and, behind the path, by GET (RFC 6960 appendix A.1)."""
+    return (
+        Route(
+            pattern=path,
+            responder="status",
+            operation="ocsp",
+            body_limit=16 * KIB,
+        ),
+        _get(f"{path}/<rest>", "status", "ocsp"),
+    )
+
+
 STATUS_ROUTES = (
     _get("/crls/<alias>.crl", "status", "crl"),
     _get("/certificates/<alias>.cer", "status", "certificate"),
+    *_ocsp("/ocsp"),
+    *_ocsp("/ejbca/publicweb/status/ocsp"),
 )
 OPERATIONS_ROUTES = (
     _get("/livez", "operations", "livez"),
@@ -131,9 +147,11 @@ class Target:
     responder: Responder
     alias: str
     operation: str
+    rest: str = ""
 
 
 _NAME = re.compile(r"[a-z0-9_-]{1,64}").fullmatch
+_REST = "<rest>"
 _VARIABLE = re.compile(r"<(alias|operation)>(.*)").fullmatch
 
 
@@ -142,6 +160,7 @@ class _Node:
     """What may follow a path's beginning."""
 
     route: Route | None = None
+    rest: Route | None = None
     literal: dict[str, _Node] = field(default_factory=dict)
     variable: list[tuple[str, str, _Node]] = field(default_factory=list)
 
@@ -180,11 +199,16 @@ class Site:
 
     def _add(self, route: Route) -> None:
         node = self._root
-        for segment in route.pattern.split("/")[1:]:
+        path = route.pattern.removesuffix(f"/{_REST}")
+        for segment in path.split("/")[1:]:
             node = node.child(segment)
-        if node.route is not None:
+        before = node.route if path == route.pattern else node.rest
+        if before is not None:
             raise ValueError(f"two routes for {route.pattern}")
-        node.route = route
+        if path == route.pattern:
+            node.route = route
+        else:
+            node.rest = route
 
     def find(self, path: str) -> Target | None:
         """Find where a path leads.
@@ -199,11 +223,25 @@ class Site:
             segments = [_decoded(segment) for segment in segments]
         node: _Node | None = self._root
         names: dict[str, str] = {}
-        for segment in segments[1:]:
+        tail: tuple[Route, int] | None = None
+        for index, segment in enumerate(segments[1:], 1):
+            if node is not None and node.rest is not None:
+                tail = node.rest, index
             node = _step(node, segment, names)
             if node is None:
-                return None
-        return self._target(node, names)
+                break
+        found = self._target(node, names)
+        if found is None and tail is not None:
+            route, index = tail
+            rest = "/".join(segments[index:])
+            found = Target(
+                route,
+                self._responders[route.responder],
+                names.get("alias", route.alias),
+                route.operation,
+                rest,
+            )
+        return found
 
     def _target(self, node: _Node | None, names: dict[str, str]) -> Target | None:
         if node is None or (route := node.route) is None:

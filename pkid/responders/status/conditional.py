@@ -45,12 +45,19 @@ def http_date(moment: datetime) -> str:
     return format_datetime(moment.astimezone(UTC).replace(microsecond=0), usegmt=True)
 
 
-def _is_current(exchange: Exchange, found: Representation) -> bool:
+def is_tag_current(exchange: Exchange, tag: str) -> bool:
+    """Whether the client says that it has what has this entity tag."""
     given = exchange.headers.get("if-none-match")
-    if given is not None:
+    if given is None or not tag:
+        return False
+    tags = [one.strip().removeprefix("W/") for one in given.split(",")]
+    return "*" in tags or f'"{tag}"' in tags
+
+
+def _is_current(exchange: Exchange, found: Representation) -> bool:
+    if "if-none-match" in exchange.headers:
         # The date is not looked at when there is a tag (RFC 9110 section 13.1.3).
-        tags = [tag.strip().removeprefix("W/") for tag in given.split(",")]
-        return "*" in tags or f'"{found.tag}"' in tags
+        return is_tag_current(exchange, found.tag)
     since = _moment(exchange.headers.get("if-modified-since"))
     return since is not None and found.modified.replace(microsecond=0) <= since
 

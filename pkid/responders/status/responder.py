@@ -1,4 +1,4 @@
-"""What relying parties fetch: CRLs and CA certificates.
+"""What relying parties fetch: CRLs, CA certificates, and answers of OCSP.
 
 A CRL is served until its nextUpdate and no longer: an old one would hide revocations,
 so then the answer is 503 and an alarm in the log.
@@ -22,6 +22,7 @@ from pkid.errors import ErrorCode, PKIError
 from pkid.responders.base import Exchange, Reply
 from pkid.responders.status.conditional import Representation, reply_to
 from pkid.responders.status.failures import status_of
+from pkid.responders.status.ocsp import OCSPResponder, Status
 
 CRL_TYPE: Final = "application/pkix-crl"
 CERTIFICATE_TYPE: Final = "application/pkix-cert"
@@ -33,12 +34,17 @@ CERTIFICATE_MAX_AGE: Final = timedelta(hours=1)
 class Engine(Protocol):
     """The doors of the engine that are used here."""
 
+    @property
+    def status(self) -> Status:
+        """Answers of OCSP."""
+        ...
+
     def authority_names(self) -> tuple[str, ...]:
         """Names of all authorities at work."""
         ...
 
-    def chain(self, authority: str) -> tuple[bytes, ...]:
-        """Certificates of an authority, its own first."""
+    def authority_certificate(self, authority: str) -> bytes:
+        """The certificate of exactly this authority."""
         ...
 
     def latest_crl(self, authority: str) -> Awaitable[CRLRecord]:
@@ -86,7 +92,7 @@ class CertificateResponder:
         :raises PKIError: ``NOT_FOUND``.
         """
         _check_known(self._engine, exchange.alias)
-        octets = self._engine.chain(exchange.alias)[0]
+        octets = self._engine.authority_certificate(exchange.alias)
         return reply_to(
             exchange,
             Representation(
@@ -108,6 +114,7 @@ class StatusResponder:
         self._operations: dict[str, Callable[[Exchange], Awaitable[Reply]]] = {
             "crl": CRLResponder(engine, clock).respond,
             "certificate": CertificateResponder(engine).respond,
+            "ocsp": OCSPResponder(engine.status).respond,
         }
 
     async def respond(self, exchange: Exchange) -> Reply:
