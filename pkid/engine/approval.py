@@ -25,6 +25,7 @@ from pkid.engine.model import (
     ApprovalRequest,
     ApprovalStatus,
     CertificateReference,
+    CredentialBinding,
     DecryptionPossession,
     EnrollmentRequest,
     GeneratedPossession,
@@ -160,6 +161,7 @@ def encode_enrollment(request: EnrollmentRequest) -> bytes:
                 "certificate": _reference_parts(requester.certificate),
                 "certificate_der": _text(requester.certificate_der),
                 "subject_pattern": requester.subject_pattern,
+                "binding": requester.binding.encode(),
             },
             "subject": _text(None if subject is None else subject.der),
             "public_key": _text(requested.public_key),
@@ -234,6 +236,7 @@ def _decode_requester(values: dict[str, Any]) -> Requester:
         certificate=_reference(values["certificate"]),
         certificate_der=_octets(values["certificate_der"]),
         subject_pattern=values["subject_pattern"],
+        binding=CredentialBinding.decode(values["binding"]),
     )
 
 

@@ -7,6 +7,7 @@ itself is in the modules named after it.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -41,6 +42,7 @@ from pkid.engine.credentials import (
 )
 from pkid.engine.enrollment import Enrollment
 from pkid.engine.identification import Identification, UnlistedUnitError
+from pkid.engine.exchange import ExchangeIdentities
 from pkid.engine.model import (
     AuditRecord,
     AuthorityRecord,
@@ -103,6 +105,10 @@ class CertificateAuthority:
     :ivar clock_guard: whether the clock jumped (`ClockGuard.jump`).
     :ivar status: answers of OCSP, coroutines too.
     """
+    :ivar elsewhere: transactions that another CA decides upon.
+    :ivar exchange: the identities that open requests which are encrypted to us.
+    :ivar rollover: new keys and certificates of CAs; coroutines too.
+    :ivar key_generators: the identities that sign keys made for others.
 
     log = Logger()
 
@@ -117,6 +123,7 @@ class CertificateAuthority:
         self._secrets = OpenedSecrets(suppliers.box)
         self._refusals = RefusalLimiter(suppliers.clock)
         self.clock_guard = ClockGuard(suppliers.clock)
+        self._box = suppliers.box
         self._dirty: set[str] = set()
         self._crl_due: dict[str, datetime] = {}
         self._enrollment = Enrollment(
@@ -147,6 +154,31 @@ class CertificateAuthority:
         self.administration = Administration(
             store=suppliers.store,
             box=suppliers.box,
+        self.elsewhere = Elsewhere(
+            store=suppliers.store,
+            keys=suppliers.keys,
+            authorities=self._authorities,
+            handing_on=self._enrollment.handing_on,
+            clock=suppliers.clock,
+        )
+        self.exchange = ExchangeIdentities(
+            store=suppliers.store,
+            keys=suppliers.keys,
+            authorities=self._authorities,
+            creation=self._creation,
+            clock=suppliers.clock,
+        )
+        self.rollover = Rollover(
+            store=suppliers.store,
+            authorities=self._authorities,
+            creation=self._creation,
+            clock=suppliers.clock,
+        )
+        self.key_generators = KeyGenerators(
+            keys=suppliers.keys,
+            authorities=self._authorities,
+            creation=self._creation,
+        )
             enrollment=self._enrollment,
             policies=policies,
             clock=suppliers.clock,
@@ -302,6 +334,16 @@ class CertificateAuthority:
 
     def report_failure(self, failure: AuthenticationFailure) -> Deferred[None]:
         """Audit a failed authentication and count it against the secret named."""
+
+    async def find_challenge(self, challenge: bytes, alias: str) -> SharedSecret | None:
+        """A SCEP challenge, which comes without a name, if it is for this alias."""
+        reference = credentials.challenge_reference(self._box, challenge)
+        kind = CredentialKind.SCEP_CHALLENGE
+        found = await self.find_secret(kind, reference, alias)
+        # The digest of the look-up is cut: the secret itself decides.
+        if found is None or not hmac.compare_digest(found.secret, challenge):
+            return None
+        return found
 
         async def work() -> None:
             write = None

@@ -91,6 +91,8 @@ class Authorization:
         _check_profile_allowed(end_entity_profile, profile.name, alias.authority)
         unit = _unit_facts(request.requester, policies)
         entity, new = await self._entity(alias, request, renews, unit, now)
+        approval = _approval_rule(alias, request.requester, policies)
+        _check_somebody_decides(request.requester, approval)
         subject, names = await self._forced_names(alias, request, entity, renews)
         if unit is not None:
             unit = replace(unit, entity=entity.name)
@@ -102,7 +104,7 @@ class Authorization:
             alias=alias,
             profile=profile,
             end_entity_profile=end_entity_profile,
-            approval=_approval_rule(alias, request.requester, policies),
+            approval=approval,
             entity=entity,
             new_entity=new,
             subject=subject,
@@ -454,6 +456,16 @@ def _check_renewal_window(
             ErrorCode.NOT_AUTHORIZED,
             "it is too early to renew this certificate",
             hint=f"renewal_window of [end_entity_profile.{profile.name}]",
+        )
+
+
+def _check_somebody_decides(requester: Requester, rule: ApprovalRule) -> None:
+    """Whoever has proved nothing but a key gets nothing that nobody looked at."""
+    if requester.kind is RequesterKind.KEY and not rule.needed:
+        raise PKIError(
+            ErrorCode.NOT_AUTHORIZED,
+            "requests without a credential are not taken here",
+            hint="set approval of the alias to a rule that needs an operator",
         )
 
 

@@ -14,7 +14,9 @@ from datetime import datetime, timedelta
 
 from pkid.asn1.constructors import constructor
 from pkid.engine.model import (
+    UNBOUND,
     Credential,
+    CredentialBinding,
     CredentialKind,
     RequestContext,
     Requester,
@@ -27,6 +29,7 @@ FAILURES_BEFORE_LOCK = 10
 LOCK_PERIOD = timedelta(minutes=1)
 SECRET_OCTETS = 20
 MAX_REFERENCE_OCTETS = 128
+CHALLENGE_REFERENCE_DIGITS = 32
 #: Opened secrets kept in memory.
 MAX_OPENED = 512
 
@@ -54,7 +57,8 @@ _make_shared_secret = constructor(SharedSecret)
 class NewSecret:
     """A secret to be made.
 
-    :ivar reference: None draws one; :ivar secret: None draws 160 bits.
+    :ivar reference: None draws one; that of a SCEP challenge follows from it.
+    :ivar secret: None draws 160 bits.
     """
 
     kind: CredentialKind
@@ -65,6 +69,7 @@ class NewSecret:
     subject: str = ""
     uses: int | None = None
     expires: datetime | None = None
+    binding: CredentialBinding = UNBOUND
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,15 @@ def associated_data(kind: CredentialKind, reference: str) -> bytes:
     return f"credential|{kind.value}|{reference}".encode()
 
 
+def challenge_reference(box: SecretBox, challenge: bytes) -> str:
+    """Where a SCEP challenge is found, which comes without a name.
+
+    A keyed digest: whoever reads the store learns nothing of the challenge, and all
+    look-ups, of good and bad ones, take the same time.
+    """
+    return box.index(challenge).hex()[:CHALLENGE_REFERENCE_DIGITS]
+
+
 def mint(
     new: NewSecret, *, box: SecretBox, now: datetime, random: Callable[[int], bytes]
 ) -> IssuedSecret:
@@ -102,16 +116,18 @@ def mint(
 
     :raises PKIError: ``BAD_REQUEST`` for a secret or reference that is empty or long.
     """
-    reference = new.reference
-    if reference is None:
-        reference = base64.b32encode(random(10)).decode("ascii").lower()
-    if not 1 <= len(reference.encode()) <= MAX_REFERENCE_OCTETS:
-        raise PKIError(ErrorCode.BAD_REQUEST, "reference must be 1 to 128 octets")
     secret = new.secret
     if secret is None:
         secret = base64.b32encode(random(SECRET_OCTETS)).lower()
     if not secret:
         raise PKIError(ErrorCode.BAD_REQUEST, "the secret is empty")
+    reference = new.reference
+    if new.kind is CredentialKind.SCEP_CHALLENGE:
+        reference = challenge_reference(box, secret)
+    elif reference is None:
+        reference = base64.b32encode(random(10)).decode("ascii").lower()
+    if not 1 <= len(reference.encode()) <= MAX_REFERENCE_OCTETS:
+        raise PKIError(ErrorCode.BAD_REQUEST, "reference must be 1 to 128 octets")
     if new.uses is not None and new.uses < 1:
         raise PKIError(ErrorCode.BAD_REQUEST, "a secret needs at least one use")
     credential = Credential(
@@ -125,6 +141,7 @@ def mint(
         subject=new.subject,
         uses_left=new.uses,
         expires=new.expires,
+        binding=new.binding,
     )
     return IssuedSecret(credential, secret)
 
@@ -191,6 +208,7 @@ def _opened(credential: Credential, box: SecretBox) -> _Opened:
             credential=credential.id,
             entity=credential.entity or None,
             subject_pattern=credential.subject,
+            binding=credential.binding,
         ),
     )
 

@@ -26,6 +26,7 @@ from pkid.engine import (
 )
 from pkid.engine.aliases import Alias, ApprovalRule, Policies
 from pkid.engine.authorities import Authorities, Authority, is_loopback_url
+from pkid.engine.bindings import check_binding
 from pkid.engine.authorization import Authorization, Grant, check_subject_pattern
 from pkid.engine.clockguard import ClockGuard
 from pkid.engine.conflicts import ATTEMPTS
@@ -290,6 +291,7 @@ class Enrollment:
         plan: CertificatePlan,
         issuer: Authority,
         policies: Policies,
+        check_binding(request.requester.binding, plan)
         now: datetime,
     ) -> Signed:
         settings = policies.authority(issuer.name)

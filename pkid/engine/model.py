@@ -7,6 +7,7 @@ datetimes, octets are DER unless said otherwise, names are `Name`.
 from __future__ import annotations
 
 import enum
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -30,6 +31,50 @@ class RequesterKind(enum.Enum):
     REGISTRATION_AUTHORITY = "registration-authority"
     OPERATOR = "operator"  # a person at the tool or at REST
     SYSTEM = "system"  # the daemon itself: its CAs and service certificates
+    KEY = "key"  # nobody known: only a key, and an approver has to decide
+    ANONYMOUS = "anonymous"  # nobody proved anything; only where an entrance says so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialBinding:
+    """What a shared secret is good for, beside its alias, entity and subject.
+
+    :ivar alternative_names: globs on texts like "dns:host"; each name must match one;
+        () for any.
+    :ivar profile: name of the only certificate profile, "" for the entrance's.
+    :ivar key_hash: SHA-256 of the only SubjectPublicKeyInfo, b"" for any.
+    """
+
+    alternative_names: tuple[str, ...] = ()
+    profile: str = ""
+    key_hash: bytes = b""
+
+    def encode(self) -> str:
+        """As text for the store; "" when it binds to nothing."""
+        if self == UNBOUND:
+            return ""
+        values = {
+            "alternative_names": self.alternative_names,
+            "profile": self.profile,
+            "key_hash": self.key_hash.hex(),
+        }
+        return json.dumps(values, sort_keys=True)
+
+    @staticmethod
+    def decode(text: str) -> CredentialBinding:
+        """The way back."""
+        if not text:
+            return UNBOUND
+        values = json.loads(text)
+        return CredentialBinding(
+            alternative_names=tuple(values["alternative_names"]),
+            profile=values["profile"],
+            key_hash=bytes.fromhex(values["key_hash"]),
+        )
+
+
+#: Of a secret that is bound to nothing of the kind.
+UNBOUND: Final = CredentialBinding()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +97,7 @@ class Requester:
     certificate: CertificateReference | None = None
     certificate_der: bytes | None = None
     subject_pattern: str = ""
+    binding: CredentialBinding = UNBOUND
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,6 +467,7 @@ class Credential:
     failures: int = 0
     locked_until: datetime | None = None
 
+    binding: CredentialBinding = UNBOUND
 
 class ApprovalStatus(enum.Enum):
     """Where an approval request stands."""

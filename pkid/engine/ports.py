@@ -571,6 +571,10 @@ class SecretBox(Protocol):
 
     def open(self, sealed: bytes, associated: bytes) -> bytes: ...
 
+    def index(self, secret: bytes) -> bytes:
+        """A keyed digest of a secret, 32 octets, by which a row of it is found."""
+        ...
+
 
 class Publisher(Protocol):
     """Puts public files where relying parties fetch them."""

@@ -28,6 +28,7 @@ BOX_KEY_OCTETS: Final = 32
 _MASK: Final = "Secret(***)"
 _NONCE_OCTETS: Final = 12
 _BOX_VERSION: Final = b"\x01"
+_INDEX_LABEL: Final = b"pkid index of secrets"
 _CREDENTIAL_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,127}")
 _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
@@ -188,7 +189,7 @@ class AESGCMSecretBox:
     :param key: 32 octets.
     """
 
-    __slots__ = ("_aead",)
+    __slots__ = ("_aead", "_index_key")
 
     def __init__(self, key: Secret) -> None:
         octets = key.reveal()
@@ -197,6 +198,8 @@ class AESGCMSecretBox:
                 ErrorCode.INTERNAL, "the key of the secret box is not 256 bit"
             )
         self._aead = AESGCM(octets)
+        # Derived, so that no key serves two algorithms.
+        self._index_key = hmac.digest(octets, _INDEX_LABEL, "sha256")
 
     def seal(self, secret: bytes, associated: bytes) -> bytes:
         """Encrypt a secret, bound to what it belongs to.
@@ -206,6 +209,10 @@ class AESGCMSecretBox:
         """
         nonce = secrets.token_bytes(_NONCE_OCTETS)
         return _BOX_VERSION + nonce + self._aead.encrypt(nonce, secret, associated)
+
+    def index(self, secret: bytes) -> bytes:
+        """A keyed digest, by which a stored secret is found again."""
+        return hmac.digest(self._index_key, secret, "sha256")
 
     def open(self, sealed: bytes, associated: bytes) -> bytes:
         """Decrypt what `seal` made.

@@ -27,6 +27,7 @@ from pkid.engine.model import (
     CertificateState,
     CertificateStatus,
     Credential,
+    CredentialBinding,
     CredentialKind,
     CRLRecord,
     EndEntity,
@@ -82,7 +83,7 @@ ENTITY_COLUMNS: Final = (
 )
 CREDENTIAL_COLUMNS: Final = (
     "id, kind, reference, sealed, created, alias, entity, subject, uses_left, "
-    "expires, failures, locked_until"
+    "expires, failures, locked_until, binding"
 )
 APPROVAL_COLUMNS: Final = (
     "id, protocol, alias, transaction_requester, transaction_id, request_alias, "
@@ -322,6 +323,7 @@ def from_credential(credential: Credential) -> Row:
         from_optional_time(credential.expires),
         credential.failures,
         from_optional_time(credential.locked_until),
+        credential.binding.encode(),
     )
 
 
@@ -340,6 +342,7 @@ def to_credential(row: Row) -> Credential:
         expires=to_optional_time(row[9]),
         failures=row[10],
         locked_until=to_optional_time(row[11]),
+        binding=CredentialBinding.decode(row[12]),
     )
 
 

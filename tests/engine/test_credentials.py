@@ -29,6 +29,9 @@ class CountingBox:
     def __init__(self) -> None:
         self.opened = 0
 
+    def index(self, secret: bytes) -> bytes:
+        return secret.ljust(32)[:32]
+
     def seal(self, secret: bytes, associated: bytes) -> bytes:
         return secret
 

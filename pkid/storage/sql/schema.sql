@@ -137,6 +137,7 @@ CREATE TABLE credentials (
     expires INTEGER,
     failures INTEGER NOT NULL,
     locked_until INTEGER,
+    binding TEXT NOT NULL,
     UNIQUE (kind, reference)
 ) STRICT;
 
