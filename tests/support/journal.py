@@ -135,6 +135,10 @@ class Workload:
     def stop(self, timeout: float = 60.0) -> None:
         """End the clients and wait for them."""
         self._stop.set()
+        self.wait(timeout)
+
+    def wait(self, timeout: float = 60.0) -> None:
+        """Wait for the clients to end by themselves, as they do when they are cut."""
         for thread in self._threads:
             thread.join(timeout)
             assert not thread.is_alive(), "a client hangs"
