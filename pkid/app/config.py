@@ -31,10 +31,11 @@ from pkid.engine.aliases import Alias, ApprovalRule, AuthoritySettings
 from pkid.engine.profiles import CertificateProfile, EndEntityProfile
 from pkid.errors import PKIError
 from pkid.responders.cmp.aliases import CMPAlias
+from pkid.responders.est.aliases import ESTAlias
 from pkid.transports.limits import Limits
 
 BUILT_IN: Final = "built-in configuration"
-_REPLACED: Final = ("listener", "cmp")
+_REPLACED: Final = ("listener", "cmp", "est")
 _JOINED: Final = ("certificate_profile", "end_entity_profile", "approval")
 _ALIAS_FIELDS: Final = frozenset(Alias.__slots__)
 
@@ -151,7 +152,8 @@ def _build(reading: Reading, source: str, faults: Faults) -> Configuration:
         keys=_make(KeySettings, reading.of("keys")),
         storage=_make(StorageSettings, reading.of("storage")),
         listeners=_each(reading, "listener.*", Listener),
-        cmp_aliases=_cmp_aliases(reading, faults),
+        cmp_aliases=_aliases(reading, faults, "cmp", CMPAlias),
+        est_aliases=_aliases(reading, faults, "est", ESTAlias),
         certificate_profiles=_each(
             reading, "certificate_profile.*", CertificateProfile
         ),
@@ -179,17 +181,19 @@ def _each(reading: Reading, path: str, record: Callable[..., T]) -> dict[str, T]
     }
 
 
-def _cmp_aliases(reading: Reading, faults: Faults) -> dict[str, CMPAlias]:
-    """Entrances: what every protocol has, and what CMP adds to it."""
-    aliases: dict[str, CMPAlias] = {}
-    for name, values in reading.each("cmp.alias.*").items():
+def _aliases(
+    reading: Reading, faults: Faults, protocol: str, record: Callable[..., T]
+) -> dict[str, T]:
+    """Entrances: what every protocol has, and what this one adds to it."""
+    aliases: dict[str, T] = {}
+    for name, values in reading.each(f"{protocol}.alias.*").items():
         entrance = {key: value for key, value in values.items() if key in _ALIAS_FIELDS}
         own = {key: value for key, value in values.items() if key not in _ALIAS_FIELDS}
-        alias = _make(Alias, {**entrance, "name": name, "protocol": "cmp"})
+        alias = _make(Alias, {**entrance, "name": name, "protocol": protocol})
         # With the defaults where its own values clash: the rest is checked as well.
-        aliases[name] = CMPAlias(alias=alias)
         try:
-            aliases[name] = _make(CMPAlias, {**own, "alias": alias})
+            aliases[name] = record(alias=alias)
+            aliases[name] = _make(record, {**own, "alias": alias})
         except PKIError as error:
-            faults.add(f"cmp.alias.{name}", error.detail)
+            faults.add(f"{protocol}.alias.{name}", error.detail)
     return aliases

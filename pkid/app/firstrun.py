@@ -4,6 +4,7 @@
 
     root.pem chain.pem       trust anchor; issuing CA (a client sends or holds both)
     cmp.secret               the secret of the first-run reference
+    est.secret est.netrc     the password of the first-run user; the same for curl
     admin.pem admin.key admin.p12
     credentials.toml         addresses and secrets, in place once all listeners accept
     README.txt               commands to paste; no secret in it
@@ -47,6 +48,8 @@ DIRECTORY: Final = "first-run"
 DONE: Final = "first-run.done"
 CREDENTIALS: Final = "credentials.toml"
 SECRET_FILE: Final = "cmp.secret"
+CODE_FILE: Final = "est.secret"
+NETRC_FILE: Final = "est.netrc"
 README: Final = "README.txt"
 REFERENCE: Final = "first-run"
 SECRET_OCTETS: Final = 20
@@ -85,7 +88,11 @@ class FirstRun:
         if self.is_done:
             return
         make_private_directory(self.directory)
-        await self._make_secret(house, alias)
+        await self._make_secret(house, CredentialKind.CMP_SECRET, SECRET_FILE, alias)
+        code = CredentialKind.ENROLLMENT_CODE
+        password = await self._make_secret(house, code, CODE_FILE, alias)
+        line = f"default login {REFERENCE} password {password}\n"
+        write_atomically(self.directory / NETRC_FILE, line.encode())
         chain = house.engine.chain(authority)
         write_atomically(self.directory / "root.pem", encode_chain(chain[-1:]))
         write_atomically(self.directory / "chain.pem", encode_chain(chain[:-1]))
@@ -107,9 +114,10 @@ class FirstRun:
 
     # --- the secret -------------------------------------------------------------
 
-    async def _make_secret(self, house: House, alias: str) -> None:
-        path = self.directory / SECRET_FILE
-        kind = CredentialKind.CMP_SECRET
+    async def _make_secret(
+        self, house: House, kind: CredentialKind, file: str, alias: str
+    ) -> str:
+        path = self.directory / file
         stored = await house.store.find_credential(kind, REFERENCE)
         if path.exists():
             value = path.read_bytes().rstrip(b"\n")
@@ -125,6 +133,7 @@ class FirstRun:
         if stored is None:
             new = NewSecret(kind=kind, reference=REFERENCE, secret=value, alias=alias)
             await house.engine.administration.add_secret(new, _ACTOR, _CONTEXT)
+        return value.decode("ascii")
 
     # --- the administrator ------------------------------------------------------
 
@@ -152,21 +161,30 @@ class FirstRun:
     # --- credentials.toml -------------------------------------------------------
 
     def _credentials(self, doors: Doors) -> bytes:
-        secret, password = self._values()
+        secret, code, password = self._values()
         lines = ["# Addresses and secrets of the first start of pkid.", "", "[cmp]"]
         if doors.cmp_url:
             lines.append(f"url = {quote(doors.cmp_url)}")
         if doors.cmp_tcp:
             lines.append(f"tcp = {quote(doors.cmp_tcp)}")
         lines += [f"reference = {quote(REFERENCE)}", f"secret = {quote(secret)}"]
+        lines += ["", "[est]"]
+        if doors.est_url:
+            lines.append(f"url = {quote(doors.est_url)}")
+        lines += [f"user = {quote(REFERENCE)}", f"password = {quote(code)}"]
         lines += ["", "[rest]", f"p12_password = {quote(password)}", ""]
         return "\n".join(lines).encode()
 
-    def _values(self) -> tuple[str, str]:
-        """Secret and password; those of the file once it is complete."""
+    def _values(self) -> tuple[str, str, str]:
+        """CMP secret, EST password and that of the PKCS #12 file.
+
+        Those of ``credentials.toml`` once it is complete.
+        """
         path = self.directory / CREDENTIALS
         if self.is_done:
             found = tomllib.loads(path.read_text("utf-8"))
-            return found["cmp"]["secret"], found["rest"]["p12_password"]
-        secret = (self.directory / SECRET_FILE).read_text("utf-8").strip()
-        return secret, self._password
+            secret, code = found["cmp"]["secret"], found["est"]["password"]
+            return secret, code, found["rest"]["p12_password"]
+        files = (self.directory / name for name in (SECRET_FILE, CODE_FILE))
+        secret, code = (one.read_text("utf-8").strip() for one in files)
+        return secret, code, self._password

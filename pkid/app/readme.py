@@ -18,11 +18,13 @@ class Doors:
 
     :ivar cmp_url: over HTTP; "" when no listener serves it.
     :ivar cmp_tcp: "host:port" over raw TCP; "" likewise.
+    :ivar est_url: base of EST's operations; "" likewise.
     :ivar crl_file: the issuing CA's revocation list as a file.
     """
 
     cmp_url: str = ""
     cmp_tcp: str = ""
+    est_url: str = ""
     crl_file: str = ""
 
 
@@ -35,6 +37,8 @@ def readme(directory: Path, doors: Doors, *, reference: str) -> str:
         parts.append("No listener serves CMP over HTTP.\n")
     if doors.cmp_tcp:
         parts.append(f"CMP over TCP, both framings: {doors.cmp_tcp}\n")
+    if doors.est_url:
+        parts.append(_est_commands(directory, doors.est_url))
     parts.append(_outlook(directory))
     return "\n".join(parts)
 
@@ -101,6 +105,44 @@ Paste these, in a directory of your own, as often as you like:
     openssl crl -inform DER -in {quote(doors.crl_file)} -noout -text
 """
     return lines
+
+
+def _est_commands(directory: Path, url: str) -> str:
+    first = quote(str(directory))
+    curl = "curl --fail --silent --show-error --cacert $F/root.pem"
+    pkcs10 = '-H "Content-Type: application/pkcs10"'
+    return f"""\
+EST, by curl, which reads user and password from their file:
+
+    F={first}
+
+    # the CA certificates
+    {curl} \\
+        {url}/cacerts --output cacerts.b64
+    openssl base64 -d -in cacerts.b64 | openssl pkcs7 -inform DER -print_certs
+
+    # a key, and a certificate for it
+    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \\
+        -keyout key4.pem -subj "/CN=device-3" -outform DER -out device-3.der
+    openssl base64 -in device-3.der -out device-3.b64
+    {curl} --netrc-file $F/est.netrc \\
+        {pkcs10} --data-binary @device-3.b64 \\
+        {url}/simpleenroll --output cert4.b64
+    openssl base64 -d -in cert4.b64 \\
+        | openssl pkcs7 -inform DER -print_certs -out cert4.pem
+    openssl verify -CAfile $F/root.pem -untrusted $F/chain.pem cert4.pem
+
+    # renew it with a new key; the old certificate is the proof
+    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \\
+        -keyout key5.pem -subj "/CN=device-3" -outform DER -out device-3.der
+    openssl base64 -in device-3.der -out device-3.b64
+    {curl} --cert cert4.pem --key key4.pem \\
+        {pkcs10} --data-binary @device-3.b64 \\
+        {url}/simplereenroll --output cert5.b64
+    openssl base64 -d -in cert5.b64 \\
+        | openssl pkcs7 -inform DER -print_certs -out cert5.pem
+    openssl verify -CAfile $F/root.pem -untrusted $F/chain.pem cert5.pem
+"""
 
 
 def _outlook(directory: Path) -> str:

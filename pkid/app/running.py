@@ -34,6 +34,7 @@ from pkid.errors import PKIError
 from pkid.keys.secrets import Secret
 from pkid.responders.base import Responder
 from pkid.responders.cmp.responder import CMPResponder
+from pkid.responders.est.responder import ESTResponder
 from pkid.responders.status.responder import StatusResponder
 from pkid.storage.directory import make_private_directory, write_atomically
 from pkid.transports.tls import TLSContext
@@ -75,6 +76,7 @@ class Running:
         self._house = house
         self._first_run = FirstRun(situation.state)
         self._tls: TLSContext | None = None
+        self._est_tls: TLSContext | None = None
         self._loops: list[Loop] = []
         self._control = ControlSocket(situation.state / SOCKET, situation.reactor)
 
@@ -150,8 +152,11 @@ class Running:
             )
             if self._tls is None:
                 self._tls = TLSContext(credentials)
+                self._est_tls = TLSContext(credentials, full_handshakes=True)
             else:
                 self._tls.replace(credentials)
+            if self._est_tls is not None:
+                self._est_tls.replace(credentials)
         return 0
 
     def _authority(self) -> str:
@@ -171,6 +176,7 @@ class Running:
             admission=listeners.admission,
             responders=self._responders(),
             tls=self._tls,
+            est_tls=self._est_tls,
         )
         serve(listeners, configuration.listeners, rooms)
         listeners.open()
@@ -206,6 +212,11 @@ class Running:
         )
         return {
             "cmp": cmp,
+            "est": ESTResponder(
+                self._house.engine,
+                lambda: situation.configuration().est_aliases,
+                clock=self._house.clock,
+            ),
             "status": StatusResponder(self._house.engine, self._house.clock),
             "operations": OperationsResponder(self._parts),
         }
@@ -272,8 +283,9 @@ class Running:
         return self._house.engine.checkpoint_audit(self._authority())
 
     async def _rotate(self) -> int:
-        if self._tls is not None:
-            self._tls.rotate()
+        for context in (self._tls, self._est_tls):
+            if context is not None:
+                context.rotate()
         return 0
 
     # --- the end ------------------------------------------------------------------

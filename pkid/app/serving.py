@@ -11,17 +11,25 @@ from pkid.app.house import House
 from pkid.app.listening import Address, Listeners
 from pkid.app.readme import Doors
 from pkid.app.settings import Listener
-from pkid.app.tables import TCP_SERVICE
+from pkid.app.tables import EST_SERVICE, TCP_SERVICE
 from pkid.responders.base import Responder
 from pkid.transports.cmptcp import CMPTCPFactory
 from pkid.transports.connections import ConnectionFactory
 from pkid.transports.connections import Listener as ListenerFacts
+from pkid.transports.est import ESTFront
 from pkid.transports.http import HTTPFront
 from pkid.transports.limits import Admission
-from pkid.transports.site import OPERATIONS_ROUTES, STATUS_ROUTES, Site, cmp_routes
+from pkid.transports.site import (
+    OPERATIONS_ROUTES,
+    STATUS_ROUTES,
+    Site,
+    cmp_routes,
+    est_routes,
+)
 from pkid.transports.tls import TLSContext, TLSListenerFactory
 
 CMP_PATH: Final = "/.well-known/cmp/p/"
+EST_PATH: Final = "/.well-known/est"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +38,14 @@ class Rooms:
 
     :ivar responders: by key of the route table.
     :ivar tls: None when no listener has TLS.
+    :ivar est_tls: of listeners that serve EST, likewise.
     """
 
     house: House
     admission: Admission
     responders: Mapping[str, Responder]
     tls: TLSContext | None
+    est_tls: TLSContext | None = None
 
 
 def serve(listeners: Listeners, settings: Mapping[str, Listener], rooms: Rooms) -> None:
@@ -44,9 +54,11 @@ def serve(listeners: Listeners, settings: Mapping[str, Listener], rooms: Rooms) 
         connections = _connections(listener, rooms)
         if not listener.tls:
             listeners.serve(name, connections, connections)
-        elif rooms.tls is not None:
+            continue
+        context = rooms.est_tls if EST_SERVICE in listener.serves else rooms.tls
+        if context is not None:
             clock = rooms.admission.clock
-            around = TLSListenerFactory(rooms.tls, connections, clock)
+            around = TLSListenerFactory(context, connections, clock)
             listeners.serve(name, around, connections)
         # Without a TLS certificate the port stays shut; it never speaks in the clear.
 
@@ -74,11 +86,13 @@ def _front(
         {key: rooms.responders[key] for key in services},
         (
             *cmp_routes(default_alias=listener.alias, at_root=at_root),
+            *est_routes(default_alias=listener.alias),
             *STATUS_ROUTES,
             *OPERATIONS_ROUTES,
         ),
     )
-    return HTTPFront(
+    front = ESTFront if EST_SERVICE in services else HTTPFront
+    return front(
         site, now=rooms.house.clock.now, admission=rooms.admission, listener=facts
     )
 
@@ -92,7 +106,7 @@ def find_doors(
 ) -> Doors:
     """Where the first-run alias is reached; plain HTTP before HTTPS."""
     host = urlsplit(public_url).hostname or "127.0.0.1"
-    cmp_url = cmp_tcp = ""
+    cmp_url = cmp_tcp = est_url = ""
     for name in sorted(settings, key=lambda one: settings[one].tls):
         listener, address = settings[name], addresses[name]
         if address.path:
@@ -103,4 +117,6 @@ def find_doors(
         scheme = "https" if listener.tls else "http"
         if "cmp" in listener.serves:
             cmp_url = cmp_url or f"{scheme}://{place}{CMP_PATH}{alias}"
-    return Doors(cmp_url=cmp_url, cmp_tcp=cmp_tcp)
+        if EST_SERVICE in listener.serves:
+            est_url = est_url or f"{scheme}://{place}{EST_PATH}"
+    return Doors(cmp_url=cmp_url, cmp_tcp=cmp_tcp, est_url=est_url)

@@ -5,13 +5,14 @@ Pure. Each part of the program gets its own record, never the whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pkid.app.endpoints import Endpoint
-from pkid.engine.aliases import ApprovalRule, AuthoritySettings
+from pkid.engine.aliases import Alias, ApprovalRule, AuthoritySettings
 from pkid.engine.profiles import CertificateProfile, EndEntityProfile
 from pkid.responders.cmp.aliases import CMPAlias
+from pkid.responders.est.aliases import ESTAlias
 from pkid.transports.cmptcp import FRAMINGS
 from pkid.transports.limits import Limits
 
@@ -106,8 +107,15 @@ class Configuration:
     storage: StorageSettings = StorageSettings()
     listeners: Mapping[str, Listener] = field(default_factory=dict)
     cmp_aliases: Mapping[str, CMPAlias] = field(default_factory=dict)
+    est_aliases: Mapping[str, ESTAlias] = field(default_factory=dict)
     certificate_profiles: Mapping[str, CertificateProfile] = field(default_factory=dict)
     end_entity_profiles: Mapping[str, EndEntityProfile] = field(default_factory=dict)
     approval_rules: Mapping[str, ApprovalRule] = field(default_factory=dict)
     vendors: Mapping[str, VendorSettings] = field(default_factory=dict)
     authorities: Mapping[str, AuthoritySettings] = field(default_factory=dict)
+
+    def entrances(self) -> Iterator[Alias]:
+        """What the engine knows of each entrance, of all protocols."""
+        for aliases in (self.cmp_aliases, self.est_aliases):
+            for one in aliases.values():
+                yield one.alias

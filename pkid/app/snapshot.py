@@ -41,8 +41,7 @@ def make_policies(configuration: Configuration, *, base: Path) -> Policies:
         certificate_profiles=configuration.certificate_profiles,
         end_entity_profiles=configuration.end_entity_profiles,
         aliases={
-            ("cmp", name): alias.alias
-            for name, alias in configuration.cmp_aliases.items()
+            (alias.protocol, alias.name): alias for alias in configuration.entrances()
         },
         approval_rules=configuration.approval_rules,
         vendors=vendors,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pkid.app.endpoints import Endpoint, decode_endpoint
+from pkid.app.est_tables import est_alias_table
 from pkid.app.kinds import (
     DURATION,
     IDENTIFIER_KIND,
@@ -59,7 +60,8 @@ from pkid.responders.cmp.aliases import QUIRKS, CMPAlias
 from pkid.transports.cmptcp import FRAMINGS
 from pkid.transports.limits import Limits
 
-HTTP_SERVICES: Final = ("cmp", "status", "operations")
+HTTP_SERVICES: Final = ("cmp", "est", "status", "operations")
+EST_SERVICE: Final = "est"
 TCP_SERVICE: Final = "cmp-tcp"
 
 ENDPOINT: Final = Text(
@@ -244,14 +246,15 @@ LISTENER = Table(
             "serves",
             ListOf(choice(TCP_SERVICE, *HTTP_SERVICES), least=1),
             'What it serves: `"cmp-tcp"` alone, or any of the HTTP services'
-            " `cmp`, `status` (CRLs, CA certificates) and `operations` (health).",
+            " `cmp`, `est` (which needs `tls`), `status` (CRLs, CA certificates) and"
+            " `operations` (health).",
             reloadable=False,
             example='["cmp-tcp"]',
         ),
         Key(
             "alias",
             IDENTIFIER_KIND,
-            "CMP alias of a `cmp-tcp` listener, and of HTTP paths that name none.",
+            "Alias of a `cmp-tcp` listener, and of CMP and EST paths that name none.",
             reloadable=False,
         ),
         Key(
@@ -412,6 +415,7 @@ CMP_ALIAS = Table(
         Key("quirks", ListOf(choice(*QUIRKS), frozenset), "Leniencies, by name."),
     ),
 )
+EST_ALIAS = est_alias_table(ENTRANCE_KEYS)
 APPROVAL = Table(
     path="approval.*",
     doc="Who must agree before a certificate is signed.",
@@ -520,6 +524,7 @@ SHAPE: Final = Shape(
         STORAGE,
         LISTENER,
         CMP_ALIAS,
+        EST_ALIAS,
         APPROVAL,
         VENDOR,
         AUTHORITY,

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from pkid.app.kinds import Fault, Faults, suggestion
 from pkid.app.presets import PRESETS
 from pkid.app.settings import Configuration, Listener
-from pkid.app.tables import TCP_SERVICE
+from pkid.app.tables import EST_SERVICE, TCP_SERVICE
 from pkid.engine.aliases import Alias, Authentication
 from pkid.responders.cmp.aliases import CMPAlias
 
@@ -28,6 +28,8 @@ def _faults(configuration: Configuration) -> Iterator[Fault]:
     for name, alias in configuration.cmp_aliases.items():
         yield from _alias_faults(f"cmp.alias.{name}", alias.alias, configuration)
         yield from _preset_faults(f"cmp.alias.{name}", alias, configuration)
+    for name, entrance in configuration.est_aliases.items():
+        yield from _alias_faults(f"est.alias.{name}", entrance.alias, configuration)
     for listener in configuration.listeners.values():
         yield from _listener_faults(listener, configuration)
     yield from _twice(configuration)
@@ -91,6 +93,12 @@ def _listener_faults(
         yield from _unknown(
             f"{where}.alias", [listener.alias], configuration.cmp_aliases
         )
+    if EST_SERVICE in listener.serves:
+        yield from _unknown(
+            f"{where}.alias", [listener.alias], configuration.est_aliases
+        )
+        if not listener.tls:
+            yield Fault(f"{where}.tls", "must be true: EST is spoken in TLS only")
 
 
 def _twice(configuration: Configuration) -> Iterator[Fault]:

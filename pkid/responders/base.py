@@ -21,12 +21,17 @@ class Peer:
     :ivar listener: name of the configured listener that accepted the connection.
     :ivar beyond_loopback: whether that listener can be reached from other hosts.
     :ivar certificate: DER of the verified or offered TLS client certificate, if any.
+    :ivar chain: DER of what the client sent with it; empty on a resumed session.
+    :ivar channel_bindings: octets that name this TLS connection and no other, on
+        listeners whose protocol asks for them (RFC 5929, RFC 9266).
     """
 
     address: str = ""
     listener: str = ""
     beyond_loopback: bool = False
     certificate: bytes | None = None
+    chain: tuple[bytes, ...] = ()
+    channel_bindings: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

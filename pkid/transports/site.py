@@ -104,6 +104,46 @@ def cmp_routes(
     )
 
 
+def est_routes(
+    *, default_alias: str = "default", cmc_limit: int = 256 * KIB
+) -> tuple[Route, ...]:
+    """Give the rows of EST.
+
+    :param default_alias: the entrance of paths without a label.
+    :param cmc_limit: octets of a full CMC request.
+
+    **Source:** RFC 7030 section 3.2.2; RFC 8295 section 2.
+    """
+
+    def rows(operation: str, method: str, limit: int) -> tuple[Route, ...]:
+        return tuple(
+            Route(
+                pattern=f"/.well-known/est/{label}{operation}",
+                responder="est",
+                methods=(method,),
+                alias="" if label else default_alias,
+                operation=operation,
+                body_limit=limit,
+            )
+            for label in ("", "<alias>/")
+        )
+
+    return tuple(
+        row
+        for operation, method, limit in (
+            ("cacerts", "GET", 0),
+            ("csrattrs", "GET", 0),
+            ("crls", "GET", 0),
+            ("eecerts", "GET", 0),
+            ("simpleenroll", "POST", 64 * KIB),
+            ("simplereenroll", "POST", 64 * KIB),
+            ("serverkeygen", "POST", 64 * KIB),
+            ("fullcmc", "POST", cmc_limit),
+        )
+        for row in rows(operation, method, limit)
+    )
+
+
 def _get(pattern: str, responder: str, operation: str) -> Route:
     return Route(
         pattern=pattern,

@@ -146,11 +146,11 @@ def test_bound_ports_rest_until_they_are_opened() -> None:
     reactor = RestingReactor()
     listeners = listeners_on(reactor)
     listeners.bind(built_in().listeners.values())
-    assert [port.resting for port in reactor.ports] == [True] * 3
+    assert [port.resting for port in reactor.ports] == [True] * 4
     listeners.open()
-    assert [port.resting for port in reactor.ports] == [False] * 3
+    assert [port.resting for port in reactor.ports] == [False] * 4
     listeners.close()
-    assert [port.resting for port in reactor.ports] == ["stopped"] * 3
+    assert [port.resting for port in reactor.ports] == ["stopped"] * 4
 
 
 def test_a_port_that_is_taken_closes_those_before_it() -> None:
@@ -184,13 +184,14 @@ def test_an_address_is_one_that_clients_can_use(
 
 def test_doors_are_those_of_the_alias_plain_ones_first() -> None:
     settings = built_in().listeners
-    ports = {"cmp-tcp": 1, "http": 2, "https": 3}
+    ports = {"cmp-tcp": 1, "http": 2, "https": 3, "est": 4}
     addresses = {name: Address("127.0.0.1", port) for name, port in ports.items()}
     doors = find_doors(
         settings, addresses, alias="default", public_url="http://127.0.0.1:8080"
     )
     assert doors.cmp_url == "http://127.0.0.1:2/.well-known/cmp/p/default"
     assert doors.cmp_tcp == "127.0.0.1:1"
+    assert doors.est_url == "https://127.0.0.1:4/.well-known/est"
     del settings["http"], addresses["http"]
     doors = find_doors(settings, addresses, alias="other", public_url="http://h")
     assert doors.cmp_url == "https://127.0.0.1:3/.well-known/cmp/p/other"

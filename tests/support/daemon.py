@@ -25,7 +25,7 @@ from tests.support.wires import HTTPWire, TCPWire
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 START_SECONDS = 60.0
-LISTENERS = ("cmp-tcp", "http", "https")
+LISTENERS = ("cmp-tcp", "http", "https", "est")
 FREE_PORTS = tuple(
     f'listener.{name}.endpoint="tcp:0:interface=127.0.0.1"' for name in LISTENERS
 )
@@ -85,6 +85,10 @@ class Daemon:
     @property
     def http(self) -> Door:
         return self._door("http")
+
+    @property
+    def est(self) -> Door:
+        return self._door("est")
 
     @property
     def tcp(self) -> Door:

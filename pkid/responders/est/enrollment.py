@@ -1,0 +1,202 @@
+"""/simpleenroll and /simplereenroll: a PKCS #10 request in, a certificate out.
+
+The same request again gets the same certificate, on whatever connection: it is known
+by who asks and what is asked for, without the channel binding, which differs.
+
+**Source:** RFC 7030 sections 3.4, 3.5, 4.2.1 and 4.2.2.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from pkid.asn1.cms.signed import encode_certs_only
+from pkid.asn1.names import Name
+from pkid.asn1.x509 import Extension, encode_extensions
+from pkid.crypto.certificates import Certificate
+from pkid.crypto.possession import SignedPossession
+from pkid.engine.model import (
+    CertificateReference,
+    CertificateStatus,
+    EnrollmentRequest,
+    Issued,
+    Outcome,
+    Pending,
+    RequesterKind,
+    TransactionKey,
+    make_enrollment_request,
+    make_requested_certificate,
+)
+from pkid.errors import ErrorCode, PKIError
+from pkid.messages.est import CERTS_ONLY
+from pkid.messages.pkcs10 import CertificationRequest
+from pkid.responders.base import Reply
+from pkid.responders.est.aliases import PROTOCOL, ESTAlias
+from pkid.responders.est.binding import check_binding
+from pkid.responders.est.bodies import der_reply
+from pkid.responders.est.doors import Engine
+from pkid.responders.est.failures import text_reply
+from pkid.responders.est.names import check_same_names
+from pkid.responders.est.requests import Request
+
+RENEWAL = "simplereenroll"
+_ACCEPTED = 202
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a request asks for.
+
+    :ivar renews: the certificate that is taken over from.
+    """
+
+    csr: CertificationRequest
+    subject: Name
+    extensions: tuple[Extension, ...]
+    renews: CertificateReference | None = None
+
+    def digest(self, operation: str) -> bytes:
+        """What makes it the same request: names, key and extensions, no binding."""
+        parts = (
+            operation.encode(),
+            self.csr.subject,
+            self.csr.spki,
+            encode_extensions(self.extensions),
+        )
+        joined = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        return hashlib.sha256(joined).digest()
+
+
+class Enrollment:
+    """Answers both operations."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def answer(self, request: Request) -> Reply:
+        """The certificate, or when to come back.
+
+        :raises PKIError: the refusal.
+        """
+        outcome = await self.enroll(request)
+        return outcome_reply(request, outcome)
+
+    async def enroll(self, request: Request) -> Outcome:
+        """Run a simple request down the one path."""
+        wanted = self._wanted(request)
+        digest = wanted.digest(request.exchange.operation)
+        key = TransactionKey(
+            PROTOCOL, request.alias.name, request.requester.identity, digest
+        )
+        if not request.proven.usable:
+            return await self._fetch_again(request, key)
+        enrollment = enrollment_request(request, wanted, key, digest)
+        return check_alive(await self._engine.enroll(enrollment, no_state))
+
+    def _wanted(self, request: Request) -> Wanted:
+        csr = CertificationRequest.decode(request.octets)
+        subject = Name.decode(csr.subject)
+        extensions = csr.extension_request
+        check_binding(request, csr)
+        renews = None
+        if request.exchange.operation == RENEWAL:
+            renews = self._renewed(request, subject, extensions)
+        return Wanted(csr=csr, subject=subject, extensions=extensions, renews=renews)
+
+    def _renewed(
+        self, request: Request, subject: Name, extensions: tuple[Extension, ...]
+    ) -> CertificateReference | None:
+        requester = request.requester
+        if requester.kind is RequesterKind.REGISTRATION_AUTHORITY:
+            # It asks for another: there is no certificate of the connection to renew.
+            return None
+        if requester.certificate is None or requester.certificate_der is None:
+            raise PKIError(
+                ErrorCode.NOT_AUTHORIZED,
+                "to renew, connect with the certificate that is to be renewed",
+            )
+        held = Certificate.decode(requester.certificate_der)
+        check_same_names(request.alias, held, subject, extensions)
+        return requester.certificate
+
+    async def _fetch_again(self, request: Request, key: TransactionKey) -> Outcome:
+        """What a code was used up for is given again, nothing else.
+
+        :raises PKIError: ``BAD_MESSAGE_CHECK``, as for a wrong password.
+        """
+        if await self._engine.find_transaction(key) is None:
+            raise PKIError(
+                ErrorCode.BAD_MESSAGE_CHECK,
+                "wrong user or password",
+                hint=request.proven.hint,
+            )
+        return check_alive(await self._engine.collect(key))
+
+
+def enrollment_request(
+    request: Request, wanted: Wanted, key: TransactionKey, digest: bytes
+) -> EnrollmentRequest:
+    """What the engine is asked for."""
+    csr = wanted.csr
+    return make_enrollment_request(
+        alias=request.alias.name,
+        context=request.context,
+        requester=request.requester,
+        requested=make_requested_certificate(
+            subject=wanted.subject,
+            public_key=csr.spki,
+            extensions=wanted.extensions,
+        ),
+        possession=SignedPossession(
+            csr.request_info, csr.signature, csr.signature_algorithm
+        ),
+        transaction=key,
+        request_hash=digest,
+        renews=wanted.renews,
+    )
+
+
+async def no_state(_: Outcome) -> bytes:
+    """EST keeps nothing of its own: the certificate is the whole answer."""
+    return b""
+
+
+def check_alive(outcome: Outcome) -> Outcome:
+    """Refuse to hand out again what has been revoked since.
+
+    :raises PKIError: ``CERTIFICATE_REVOKED``.
+    """
+    if (
+        isinstance(outcome, Issued)
+        and outcome.certificate.status is CertificateStatus.REVOKED
+    ):
+        raise PKIError(
+            ErrorCode.CERTIFICATE_REVOKED,
+            "the certificate of this request was revoked: ask with a new key",
+        )
+    return outcome
+
+
+def certificates_of(alias: ESTAlias, issued: Issued) -> bytes:
+    """The certs-only CMS of an issued certificate, which stands first."""
+    above = issued.chain if alias.chain else ()
+    return encode_certs_only((issued.der, *above))
+
+
+def outcome_reply(request: Request, outcome: Outcome) -> Reply:
+    """The certificate, or 202."""
+    if isinstance(outcome, Pending):
+        return waiting_reply(request.alias, outcome)
+    octets = certificates_of(request.alias, outcome)
+    return der_reply(request.alias, request.exchange, octets, CERTS_ONLY)
+
+
+def waiting_reply(alias: ESTAlias, outcome: Pending) -> Reply:
+    """202: the same request again, after a while.
+
+    **Source:** RFC 7030 section 4.2.3.
+    """
+    wait = alias.retry_after or outcome.retry_after
+    seconds = str(max(1, int(wait.total_seconds())))
+    return text_reply(_ACCEPTED, outcome.reason, ("Retry-After", seconds))
