@@ -56,7 +56,12 @@ from pkid.engine.aliases import (
 from pkid.engine.model import PossessionMethod
 from pkid.engine.namerules import check_alternative_name_rule, check_subject_rule
 from pkid.errors import PKIError
-from pkid.responders.cmp.aliases import QUIRKS, CMPAlias
+from pkid.responders.cmp.aliases import (
+    CONFORMANCE,
+    QUIRKS,
+    RESPONSE_PROTECTION,
+    CMPAlias,
+)
 from pkid.transports.cmptcp import FRAMINGS
 from pkid.transports.limits import Limits
 
@@ -364,7 +369,7 @@ CMP_ALIAS = Table(
     doc="One CMP entrance: the label in the URL, or the alias of a TCP listener. A"
     " file that has any `[cmp.alias.*]` replaces all built-in ones.",
     records=(Alias, CMPAlias),
-    given=("name", "protocol", "alias", "unprotected_requests"),
+    given=("name", "protocol", "alias"),
     keys=(
         Key(
             PRESET_KEY,
@@ -374,8 +379,9 @@ CMP_ALIAS = Table(
         *ENTRANCE_KEYS,
         Key(
             "conformance",
-            choice("rfc"),
-            "`rfc`: RFC 9810, tolerant, as old clients need it.",
+            choice(*CONFORMANCE),
+            "`rfc`: RFC 9810, tolerant, as old clients need it. `lcmpp`: every rule"
+            " of the lightweight profile (RFC 9483) too.",
         ),
         Key("implicit_confirm", Flag(), "Grant implicit confirmation when asked."),
         Key(
@@ -392,8 +398,28 @@ CMP_ALIAS = Table(
         Key("allow_sha1", Flag(), "Accept SHA-1 in signatures of messages."),
         Key(
             "response_protection",
-            choice("mirror", "signature"),
-            "Protect answers as the request was, or always by signature.",
+            choice(*RESPONSE_PROTECTION),
+            "Protect answers as the request was, always by signature, or always by a"
+            " MAC from the CA's KEM key.",
+        ),
+        Key(
+            "unprotected_requests",
+            Flag(),
+            "Accept requests without any protection, from anybody who reaches the"
+            " listener: only with an approval rule, or where the network itself"
+            " tells who asks.",
+        ),
+        Key(
+            "kem",
+            Flag(),
+            "Accept MACs from KEM keys: of clients with KEM certificates of this PKI,"
+            " and of the CA itself, which then gets a KEM certificate.",
+        ),
+        Key(
+            "agreement",
+            Flag(),
+            "Accept MACs from Diffie-Hellman keys (P-256): the CA then gets a key"
+            " agreement certificate.",
         ),
         Key("fresh_salt", Flag(), "A fresh salt in each MAC-protected answer."),
         Key(
@@ -410,6 +436,17 @@ CMP_ALIAS = Table(
             "When a waiting client is told to ask again; left out: as the approval"
             " rule says.",
             example='"30s"',
+        ),
+        Key(
+            "encrypted_value",
+            Flag(),
+            "Answer clients of version 2 with `EncryptedValue`, deprecated, where a"
+            " certificate or a key must be encrypted; else they need version 3.",
+        ),
+        Key(
+            "key_transport",
+            choice("oaep", "pkcs1"),
+            "How content keys are encrypted to RSA keys.",
         ),
         Key("raverified", Flag(), "Accept raVerified from listed authorities."),
         Key("quirks", ListOf(choice(*QUIRKS), frozenset), "Leniencies, by name."),

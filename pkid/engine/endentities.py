@@ -82,7 +82,7 @@ def check_right_to(entity: EndEntity, requester: Requester) -> None:
     if (
         requester.kind in _TRUSTED
         or requester.entity == entity.name
-        or requester.identity == entity.made_by
+        or (requester.identity == entity.made_by and _is_somebody(requester))
     ):
         return
     raise PKIError(
@@ -92,6 +92,11 @@ def check_right_to(entity: EndEntity, requester: Requester) -> None:
         f" certificate, or bind the secret to it: pkid secret add --entity"
         f" {entity.name}",
     )
+
+
+def _is_somebody(requester: Requester) -> bool:
+    """Whoever proved nothing is never the same one again."""
+    return requester.kind is not RequesterKind.ANONYMOUS
 
 
 def check_may_enroll(entity: EndEntity) -> None:

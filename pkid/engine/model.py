@@ -354,6 +354,7 @@ class CertificateRecord:
     invalidity_at: datetime | None = None
     replaces: CertificateReference | None = None
     credential: int | None = None
+    crl_partition: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +374,7 @@ class TransactionStatus(enum.IntEnum):
     DONE = 3  # confirmed, or nothing more to come
     REJECTED = 4  # refused for good, by an approver or by the client
     EXPIRED = 5
+    ELSEWHERE = 6  # another CA is asked, or its answer goes on; due says when to look
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -466,8 +468,8 @@ class Credential:
     expires: datetime | None = None
     failures: int = 0
     locked_until: datetime | None = None
-
     binding: CredentialBinding = UNBOUND
+
 
 class ApprovalStatus(enum.Enum):
     """Where an approval request stands."""
@@ -579,24 +581,37 @@ class AuthorityRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CRLRecord:
-    """One CRL as issued."""
+class CRLHead:
+    """A CRL without its octets.
+
+    :ivar partition: 0 for the CRL of certificates that are in none.
+    :ivar base: number of the full CRL that a delta CRL builds on; None for a full one.
+    :ivar revision: last change of an entry that is on it.
+    """
 
     authority: str
     number: int
     this_update: datetime
     next_update: datetime
+    partition: int = 0
+    base: int | None = None
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CRLRecord(CRLHead):
+    """One CRL as issued."""
+
     der: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class RevokedEntry:
-    """What a CRL says of one certificate."""
+class CRLEntries:
+    """Encoded entries in pieces, and the last change of one when they were read."""
 
-    serial: int
-    revoked_at: datetime
-    reason: RevocationReason
-    invalidity_at: datetime | None
+    pieces: tuple[bytes, ...]
+    count: int
+    revision: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -155,6 +155,7 @@ def foreign_certificate(
     serial: str = "0001",
     issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None = None,
     ca: bool = False,
+    key_id: bool = True,
     at: datetime,
 ) -> bytes:
     """A certificate that this PKI has not issued."""
@@ -174,10 +175,10 @@ def foreign_certificate(
         .not_valid_before(at - timedelta(days=1))
         .not_valid_after(at + timedelta(days=365))
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
-        )
     )
+    if key_id:
+        identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        builder = builder.add_extension(identifier, critical=False)
     return builder.sign(signer, hashes.SHA256()).public_bytes(Encoding.DER)
 
 

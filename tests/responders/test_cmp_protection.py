@@ -427,9 +427,9 @@ def test_a_registration_authority_names_what_it_updates(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"conformance": "lcmpp"},
-        {"unprotected_requests": True},
+        {"conformance": "rfc9483"},
         {"response_protection": "pbe"},
+        {"response_protection": "kem"},
         {"maximum_iterations": 99},
         {"quirks": frozenset(("unheard-of",))},
     ],

@@ -228,7 +228,7 @@ PARTS_OF_THE_RESPONDER = [
     Place(f"{CMP}.http", "check_operation"),
     Place(f"{CMP}.http", "message_reply"),
     Place(f"{CMP}.responder", "check_version"),
-    Place(f"{CMP}.responder", "transaction_id_of"),
+    Place(f"{CMP}.screening", "transaction_id_of"),
     Place(f"{CMP}.responder", "recover_ids", nonsense),
     Place(f"{CMP}.protection", "decode_mac_parameters"),
     Place(f"{CMP}.protection", "derive_mac_key"),

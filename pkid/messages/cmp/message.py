@@ -9,6 +9,7 @@ arrived, never from a re-encoding. The body stays octets until it is asked for.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from pkid.asn1 import der
@@ -88,7 +89,13 @@ def decode_body(message: PKIMessage) -> Body:
 
     :raises PKIError: ``BAD_REQUEST`` for an unknown body, ``MALFORMED`` for a broken.
     """
-    return decode_content(message.body_type, message.body)
+    return _decoded(message.body_type, message.body)
+
+
+@lru_cache(maxsize=8)
+def _decoded(body_type: BodyType | None, octets: bytes) -> Body:
+    # One message is asked for its body several times on its way.
+    return decode_content(body_type, octets)
 
 
 def protected_part(header: bytes, body: bytes) -> bytes:

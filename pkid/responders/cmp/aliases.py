@@ -14,6 +14,9 @@ from pkid.crypto.mac import MAX_ITERATIONS, MIN_ITERATIONS
 from pkid.engine.aliases import Alias
 from pkid.errors import ErrorCode, PKIError
 
+CONFORMANCE: Final = ("rfc", "lcmpp")
+RESPONSE_PROTECTION: Final = ("mirror", "signature", "kem")
+
 #: Leniencies by name: which peer needs each, and what it lets pass.
 QUIRKS: Final = {
     "null-parameters": (
@@ -33,13 +36,14 @@ class CMPAlias:
 
     :ivar alias: what the engine knows of it.
     :ivar preset: which defaults the configuration put under its own; "" for none.
-    :ivar conformance: "rfc": RFC 9810 rules, tolerant.
+    :ivar conformance: "rfc": RFC 9810 rules, tolerant; "lcmpp": those of
+        `pkid.responders.cmp.strict` too.
     :ivar implicit_confirm: grant implicitConfirm to clients that ask for it.
     :ivar confirm_wait: how long a certificate waits for its certConf.
     :ivar message_time_window: refuse messages further off than this; None takes any.
     :ivar allow_sha1: take SHA-1 signatures (MACs with SHA-1 are always taken).
     :ivar response_protection: "mirror" answers as the request was protected,
-        "signature" always signs.
+        "signature" always signs, "kem" always uses the KEM key of the authority.
     :ivar fresh_salt: draw a new MAC salt for each answer instead of the request's:
         costs a second key derivation.
     :ivar maximum_iterations: refuse MACs that would cost more.
@@ -47,8 +51,13 @@ class CMPAlias:
     :ivar ca_pubs: send the root in caPubs of ip.
     :ivar extra_certs_root: send the root in extraCerts too.
     :ivar poll_after: when waiting clients ask again; None takes the approval rule's.
-    :ivar unprotected_requests: not offered yet, must be False.
+    :ivar unprotected_requests: take requests that nobody protected, from anybody.
+    :ivar kem: offer MACs from KEM keys, the client's or the authority's own.
+    :ivar agreement: take MACs that both sides' Diffie-Hellman keys give.
     :ivar raverified: take raVerified from the alias's registration authorities.
+    :ivar encrypted_value: answer clients of version 2 with EncryptedValue where
+        something must be encrypted, a certificate or a key; else they are refused.
+    :ivar key_transport: "oaep" or "pkcs1": how content keys go to RSA keys.
     :ivar quirks: names from `QUIRKS`.
     :raises PKIError: ``BAD_REQUEST`` on construction for what is not offered.
     """
@@ -68,16 +77,20 @@ class CMPAlias:
     extra_certs_root: bool = True
     poll_after: timedelta | None = None
     unprotected_requests: bool = False
+    kem: bool = False
+    agreement: bool = False
     raverified: bool = True
+    encrypted_value: bool = False
+    key_transport: str = "oaep"
     quirks: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        if self.conformance != "rfc":
-            raise _fault(f"conformance {self.conformance!r} is not supported yet")
-        if self.unprotected_requests:
-            raise _fault("unprotected_requests is not supported yet")
-        if self.response_protection not in {"mirror", "signature"}:
-            raise _fault('response_protection is "mirror" or "signature"')
+        if self.conformance not in CONFORMANCE:
+            raise _fault('conformance is "rfc" or "lcmpp"')
+        if self.response_protection not in RESPONSE_PROTECTION:
+            raise _fault('response_protection is "mirror", "signature" or "kem"')
+        if self.response_protection == "kem" and not self.kem:
+            raise _fault('response_protection = "kem" needs kem = true')
         if not MIN_ITERATIONS <= self.maximum_iterations <= MAX_ITERATIONS:
             raise _fault(f"maximum_iterations is {MIN_ITERATIONS} to {MAX_ITERATIONS}")
         if self.confirm_wait <= timedelta(0):

@@ -36,9 +36,15 @@ from pkid.crypto.mac import (
 )
 from pkid.engine.aliases import Authentication
 from pkid.engine.credentials import AuthenticationFailure, SharedSecret
-from pkid.engine.model import CredentialKind, RequestContext
+from pkid.engine.model import (
+    CredentialKind,
+    RequestContext,
+    Requester,
+    RequesterKind,
+)
 from pkid.engine.ports import CertificateQuery, Workers
 from pkid.errors import ErrorCode, PKIError
+from pkid.messages.cmp.body import BodyType
 from pkid.messages.cmp.header import PKIHeader
 from pkid.messages.cmp.message import PKIMessage
 from pkid.responders.cmp.aliases import CMPAlias
@@ -50,6 +56,7 @@ from pkid.responders.cmp.requests import (
     Proven,
     RandomOctets,
 )
+from pkid.responders.cmp.strict import Stage, enforce
 
 #: The one text for every protection that does not verify (SEC-05).
 NOT_PROTECTED: Final = "the message is not protected as it must be"
@@ -69,6 +76,11 @@ _BY_CERTIFICATE: Final = frozenset(
 )
 
 
+#: Whoever sends a message without protection; no entity has this empty name.
+ANYBODY: Final = Requester(kind=RequesterKind.ANONYMOUS, identity="anonymous:")
+_NEVER_BY_NOBODY: Final = frozenset(
+    (BodyType.KUR, BodyType.RR, BodyType.CCR, BodyType.KRR, BodyType.NESTED)
+)
 _make_proven = constructor(Proven)
 
 
@@ -96,6 +108,8 @@ class ProtectionCheck:
             ``MISSING_INFORMATION``.
         """
         algorithm = message.header.protection_alg
+        if algorithm is None and message.protection is None:
+            return _nobody(alias, message)
         if algorithm is None or message.protection is None:
             raise _unprotected(algorithm, message.protection)
         if is_mac_algorithm(algorithm):
@@ -137,6 +151,7 @@ class ProtectionCheck:
                 ErrorCode.BAD_ALGORITHM,
                 f"at most {alias.maximum_iterations} iterations are accepted here",
             )
+        enforce(alias, Stage.SENDER, message)
         reference = _reference_of(message.header)
         shared = await self._find_secret(alias, reference)
         secret = _NOBODY if shared is None else shared.secret
@@ -250,6 +265,7 @@ class ProtectionCheck:
         signature_scheme(algorithm, allow_null_parameters=null_parameters)
         try:
             signer = await self._find_signer(message)
+            enforce(alias, Stage.SENDER, message, signer=signer)
             _verify_by(signer, message, algorithm, alias)
             requester = await self._engine.identify(
                 alias.alias, signer.der, _others(message, signer)
@@ -319,6 +335,25 @@ def read_certificate(octets: bytes) -> Certificate:
 def printable(text: str) -> str:
     """Text from outside, fit for logs: short, control characters escaped."""
     return text[:MAX_REFERENCE_OCTETS].encode("unicode_escape").decode("ascii")
+
+
+def _nobody(alias: CMPAlias, message: PKIMessage) -> Proven:
+    """Who sent a message that nobody protected, where the alias takes such.
+
+    A client with a KEM key has nothing to protect its first question with.
+
+    :raises PKIError: ``BAD_MESSAGE_CHECK``.
+
+    **Source:** RFC 9810 appendix E.
+    """
+    bootstrap = alias.kem and message.body_type is BodyType.GENM
+    if not alias.unprotected_requests and not bootstrap:
+        raise _unprotected(None, None)
+    if message.body_type in _NEVER_BY_NOBODY:
+        raise PKIError(
+            ErrorCode.BAD_MESSAGE_CHECK, "this body is not taken without protection"
+        )
+    return _make_proven(requester=ANYBODY, protection=SIGNED)
 
 
 def _unprotected(

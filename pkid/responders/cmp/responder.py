@@ -37,6 +37,7 @@ from pkid.responders.base import Exchange, Reply
 from pkid.responders.cmp import http
 from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.cmp.answers import Answers
+from pkid.responders.cmp.challenges import Challenges
 from pkid.responders.cmp.doors import Engine
 from pkid.responders.cmp.enrollment import Enrollment
 from pkid.responders.cmp.followups import FollowUps
@@ -51,6 +52,7 @@ from pkid.responders.cmp.headers import (
     transaction_id_of,
 )
 from pkid.responders.cmp.journal import Journal
+from pkid.responders.cmp.keydelivery import KeyDelivery
 from pkid.responders.cmp.polling import PollingReply
 from pkid.responders.cmp.protection import NOT_PROTECTED, ProtectionCheck, printable
 from pkid.responders.cmp.requests import (
@@ -86,7 +88,6 @@ RESPONSES: Final = frozenset(
 )
 NOT_YET: Final = frozenset(
     (
-        BodyType.POPDECR,
         BodyType.KRR,
         BodyType.CCR,
         BodyType.CKUANN,
@@ -169,7 +170,11 @@ class CMPResponder:
             engine, self._answers, self._protection, clock, random
         )
         groups = Groups(engine, self._answers, clock)
-        enrollment = Enrollment(engine, self._answers, self._tcp_polling, groups)
+        challenges = Challenges(engine, self._answers, clock, random)
+        delivery = KeyDelivery(engine, workers, random)
+        enrollment = Enrollment(
+            engine, self._answers, self._tcp_polling, groups, challenges, delivery
+        )
         follow_ups = FollowUps(engine, self._answers, clock)
         revocation = Revocation(engine, self._answers, clock)
         general = GeneralMessages(engine, self._answers, clock, policies)
@@ -178,6 +183,7 @@ class CMPResponder:
             BodyType.CR: enrollment.answer,
             BodyType.P10CR: enrollment.answer,
             BodyType.KUR: enrollment.answer,
+            BodyType.POPDECR: enrollment.answer_challenged,
             BodyType.RR: revocation.answer,
             BodyType.GENM: general.answer,
             BodyType.CERT_CONF: follow_ups.answer,
