@@ -39,7 +39,7 @@ def _without(view: View, *names: str) -> View:
 
 def list_authorities(tool: Tool, _given: Namespace) -> int:
     """All certification authorities."""
-    columns = ("name", "subject", "issuer", "not_after", "active")
+    columns = ("name", "phase", "subject", "issuer", "not_after", "active")
     return tool.table(tool.daemon.read("authorities"), columns)
 
 
@@ -60,6 +60,24 @@ def crl(tool: Tool, given: Namespace) -> int:
     if not given.der:
         octets = load_der_x509_crl(octets).public_bytes(Encoding.PEM)
     return _write(octets, given.out)
+
+
+def rollover(tool: Tool, given: Namespace) -> int:
+    """Make the next key of a CA."""
+    body = {"name": given.name, "key": given.key}
+    return tool.show(tool.daemon.call("POST", "authorities/rollover", body=body))
+
+
+def activate(tool: Tool, given: Namespace) -> int:
+    """Let the next CA take over."""
+    body = {"name": given.name}
+    return tool.show(tool.daemon.call("POST", "authorities/activate", body=body))
+
+
+def renew(tool: Tool, given: Namespace) -> int:
+    """A new certificate for the same key."""
+    body = {"name": given.name}
+    return tool.show(tool.daemon.call("POST", "authorities/renew", body=body))
 
 
 def list_requests(tool: Tool, given: Namespace) -> int:
@@ -149,6 +167,34 @@ COMMANDS: Final = (
             _DER,
             _OUT,
         ),
+    ),
+    Command(
+        noun="ca",
+        verb="rollover",
+        help="make its next key and hand it out; it takes over with `activate`",
+        run=rollover,
+        arguments=(
+            argument("name"),
+            argument(
+                "--key",
+                default="",
+                help="kind of the new key, like ec:P-384; default: as the old one",
+            ),
+        ),
+    ),
+    Command(
+        noun="ca",
+        verb="activate",
+        help="let the one that `rollover` made take over",
+        run=activate,
+        arguments=(argument("name"),),
+    ),
+    Command(
+        noun="ca",
+        verb="renew",
+        help="a new certificate for the key that it has",
+        run=renew,
+        arguments=(argument("name"),),
     ),
     Command(
         noun="request",

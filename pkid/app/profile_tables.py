@@ -153,6 +153,12 @@ CERTIFICATE_PROFILE = Table(
         Key("forever", Flag(), "End at 99991231235959Z instead (IEEE 802.1AR)."),
         Key("backdate", DURATION, "How long before now a certificate begins."),
         Key("request_validity", Flag(), "Whether a request may ask for less."),
+        Key(
+            "exact_validity",
+            Flag(),
+            "Take a request's validity as it is, the past included: for the link"
+            " certificates between an old and a new key of a CA.",
+        ),
         Key("request_subject", Flag(), "Whether the request may give the subject."),
         Key("request_key_usage", Flag(), "Whether a request may narrow key usage."),
         Key(
@@ -279,5 +285,11 @@ END_ENTITY_PROFILE = Table(
             example='"30d"',
         ),
         Key("wildcard_names", Flag(), "Whether `*.host` is allowed as a DNS name."),
+        Key(
+            "network_function_types",
+            ListOf(TEXT),
+            "Types that an NFTypes extension (RFC 9310) may name, where the certificate"
+            " profile copies it; empty: any.",
+        ),
     ),
 )

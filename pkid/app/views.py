@@ -150,6 +150,8 @@ def authority(record: AuthorityRecord) -> View:
         "not_after": moment(parsed.not_valid_after_utc),
         "key": record.key,
         "active": record.active,
+        "phase": record.phase.name.lower(),
+        "predecessor": record.predecessor,
         "crl_number": record.crl_number,
         "created": moment(record.created),
     }

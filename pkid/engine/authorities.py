@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pkid.asn1.names import Name
 from pkid.crypto.certificates import Certificate, basic_constraints
 from pkid.crypto.publickeys import PublicKeyInfo
-from pkid.engine.model import AuthorityRecord
+from pkid.engine.model import AuthorityPhase, AuthorityRecord
 from pkid.engine.policy import IssuerBounds
 from pkid.engine.ports import (
     CertificateSigner,
@@ -31,15 +31,20 @@ from pkid.errors import ErrorCode, PKIError
 class Authority:
     """One CA, ready to issue.
 
+    :ivar predecessor: name of the one whose key it replaces; "" for the first.
     :ivar certificate: its own certificate; b"" while a root signs itself.
     :ivar issuers: certificates above it, root last.
+    :ivar links: of a root that took over: NewWithOld and OldWithNew.
     :ivar bounds: what its certificate allows; None while a root signs itself.
     """
 
     name: str
+    predecessor: str = ""
+    phase: AuthorityPhase = AuthorityPhase.CURRENT
     subject: Name
     certificate: bytes
     issuers: tuple[bytes, ...]
+    links: tuple[bytes, ...] = ()
     key: PublicKeyInfo
     bounds: IssuerBounds | None
     signer: CertificateSigner
@@ -49,6 +54,15 @@ class Authority:
     def chain(self) -> tuple[bytes, ...]:
         """Its own certificate first, the root last."""
         return (self.certificate, *self.issuers)
+
+    @property
+    def chain_below(self) -> tuple[bytes, ...]:
+        """What stands above the certificates it issues, the root last.
+
+        NewWithOld comes before the new root: who knows the old root only finds a path
+        too, and who sends a chain without its root sends the link.
+        """
+        return (*self.links[:1], *self.chain)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +113,7 @@ class Authorities:
         self._store = store
         self._keys = keys
         self._by_name: dict[str, Authority] = {}
-        self._by_subject: dict[bytes, str] = {}
+        self._successors: dict[str, str] = {}
         self._identities: dict[str, MessageIdentity] = {}
         self.revision = 0
         self._agreements: dict[str, AgreementIdentity] = {}
@@ -118,9 +132,12 @@ class Authorities:
         certificate = Certificate.decode(record.certificate)
         return Authority(
             name=record.name,
+            predecessor=record.predecessor,
+            phase=record.phase,
             subject=certificate.subject,
             certificate=record.certificate,
             issuers=record.chain,
+            links=record.links,
             key=certificate.public_key_info,
             bounds=bounds_of(certificate),
             signer=await self._keys.certificate_signer(record.key),
@@ -131,7 +148,8 @@ class Authorities:
         """Put an opened authority to work."""
         self.revision += 1
         self._by_name[authority.name] = authority
-        self._by_subject[authority.subject.canonical] = authority.name
+        if authority.predecessor:
+            self._successors[authority.predecessor] = authority.name
 
     def get(self, name: str) -> Authority:
         """The authority of that name.
@@ -147,10 +165,48 @@ class Authorities:
             )
         return found
 
-    def find_by_subject(self, subject: Name) -> Authority | None:
-        """The authority with that name as its subject."""
-        name = self._by_subject.get(subject.canonical)
-        return None if name is None else self._by_name[name]
+    def issuing(self, name: str) -> Authority:
+        """The one of that line that issues now: where an entrance leads.
+
+        :raises PKIError: ``UNAVAILABLE``.
+        """
+        found = self.get(name)
+        while found.phase is AuthorityPhase.FORMER:
+            found = self.get(self._successors.get(found.name, ""))
+        return found
+
+    def successor(self, name: str) -> Authority | None:
+        """The one that takes over from it, or has; None when there is none yet."""
+        return self._by_name.get(self._successors.get(name, ""))
+
+    def line(self, name: str) -> str:
+        """Name of the first CA of a line: what the configuration calls all of them."""
+        found = self._by_name.get(name)
+        while found is not None and found.predecessor:
+            name = found.predecessor
+            found = self._by_name.get(name)
+        return name
+
+    def relatives(self, name: str) -> tuple[Authority, ...]:
+        """All CAs of a line, the first of it first."""
+        found = [self.get(self.line(name))]
+        while (following := self.successor(found[-1].name)) is not None:
+            found.append(following)
+        return tuple(found)
+
+    def find_by_subject(self, subject: Name) -> tuple[Authority, ...]:
+        """The authorities with that name as their subject; a line shares one."""
+        wanted = subject.canonical
+        return tuple(
+            one for one in self._by_name.values() if one.subject.canonical == wanted
+        )
+
+    def find_by_certificate(self, certificate: bytes) -> Authority | None:
+        """The authority whose own certificate this is."""
+        return next(
+            (one for one in self._by_name.values() if one.certificate == certificate),
+            None,
+        )
 
     def names(self) -> tuple[str, ...]:
         """Names of all authorities at work."""

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pkid.asn1.names import Name
-from pkid.engine import audit, confirmation, credentials, crl, revocation
+from pkid.engine import audit, confirmation, credentials, revocation
 from pkid.engine.administration import Administration
 from pkid.engine.aliases import Alias, Policies
 from pkid.engine.authorities import (
@@ -40,9 +40,12 @@ from pkid.engine.credentials import (
     OpenedSecrets,
     SharedSecret,
 )
+from pkid.engine.crl import RevocationLists
+from pkid.engine.elsewhere import Elsewhere
 from pkid.engine.enrollment import Enrollment
-from pkid.engine.identification import Identification, UnlistedUnitError
 from pkid.engine.exchange import ExchangeIdentities
+from pkid.engine.identification import Identification, UnlistedUnitError
+from pkid.engine.keygenerators import KeyGenerators
 from pkid.engine.model import (
     AuditRecord,
     AuthorityRecord,
@@ -58,6 +61,7 @@ from pkid.engine.model import (
     TransactionKey,
     TransactionRecord,
 )
+from pkid.engine.ocsp import StatusAnswers
 from pkid.engine.ports import (
     CertificateQuery,
     Clock,
@@ -72,9 +76,10 @@ from pkid.engine.ports import (
     Workers,
     Write,
 )
-from pkid.engine.ocsp import StatusAnswers
 from pkid.engine.publication import publish_task
 from pkid.engine.refusals import RefusalLimiter
+from pkid.engine.rollover import Rollover
+from pkid.engine.sealing import StateSealing
 from pkid.errors import ErrorCode, PKIError
 
 T = TypeVar("T")
@@ -102,13 +107,15 @@ class CertificateAuthority:
 
     :ivar administration: what operators do; its methods are coroutines, run them with
         `run`.
-    :ivar clock_guard: whether the clock jumped (`ClockGuard.jump`).
-    :ivar status: answers of OCSP, coroutines too.
-    """
     :ivar elsewhere: transactions that another CA decides upon.
     :ivar exchange: the identities that open requests which are encrypted to us.
     :ivar rollover: new keys and certificates of CAs; coroutines too.
     :ivar key_generators: the identities that sign keys made for others.
+    :ivar sealing: seals secrets that a protocol keeps in its transactions.
+    :ivar clock_guard: whether the clock jumped (`ClockGuard.jump`).
+    :ivar crls: CRLs; coroutines too.
+    :ivar status: answers of OCSP, coroutines too.
+    """
 
     log = Logger()
 
@@ -120,12 +127,18 @@ class CertificateAuthority:
         self._policies = policies
         self._authorities = Authorities(suppliers.store, suppliers.keys)
         self._identification = Identification(suppliers.store)
+        self._box = suppliers.box
         self._secrets = OpenedSecrets(suppliers.box)
+        self.sealing = StateSealing(suppliers.box)
         self._refusals = RefusalLimiter(suppliers.clock)
         self.clock_guard = ClockGuard(suppliers.clock)
-        self._box = suppliers.box
-        self._dirty: set[str] = set()
-        self._crl_due: dict[str, datetime] = {}
+        self.crls = RevocationLists(
+            store=suppliers.store,
+            workers=suppliers.workers,
+            authorities=self._authorities,
+            policies=policies,
+            clock=suppliers.clock,
+        )
         self._enrollment = Enrollment(
             store=suppliers.store,
             keys=suppliers.keys,
@@ -151,9 +164,6 @@ class CertificateAuthority:
             policies=policies,
             clock=suppliers.clock,
         )
-        self.administration = Administration(
-            store=suppliers.store,
-            box=suppliers.box,
         self.elsewhere = Elsewhere(
             store=suppliers.store,
             keys=suppliers.keys,
@@ -179,6 +189,9 @@ class CertificateAuthority:
             authorities=self._authorities,
             creation=self._creation,
         )
+        self.administration = Administration(
+            store=suppliers.store,
+            box=suppliers.box,
             enrollment=self._enrollment,
             policies=policies,
             clock=suppliers.clock,
@@ -196,7 +209,6 @@ class CertificateAuthority:
         async def work() -> None:
             self.clock_guard.start(await self._last_known_time())
             await self._authorities.load()
-            self._dirty.update(self._authorities.names())
 
         return self.run(work())
 
@@ -316,8 +328,6 @@ class CertificateAuthority:
             revoke = alias is not None and alias.revoke_replaced
             now = self._clock.now()
             await confirmation.confirm(self._store, word, now, revoke_replaced=revoke)
-            if alias is not None and (revoke or not word.accepted):
-                self._dirty.add(alias.authority)
 
         return self.run(work())
 
@@ -332,9 +342,6 @@ class CertificateAuthority:
             return None
         return self._secrets.open(found, self._clock.now())
 
-    def report_failure(self, failure: AuthenticationFailure) -> Deferred[None]:
-        """Audit a failed authentication and count it against the secret named."""
-
     async def find_challenge(self, challenge: bytes, alias: str) -> SharedSecret | None:
         """A SCEP challenge, which comes without a name, if it is for this alias."""
         reference = credentials.challenge_reference(self._box, challenge)
@@ -344,6 +351,9 @@ class CertificateAuthority:
         if found is None or not hmac.compare_digest(found.secret, challenge):
             return None
         return found
+
+    def report_failure(self, failure: AuthenticationFailure) -> Deferred[None]:
+        """Audit a failed authentication and count it against the secret named."""
 
         async def work() -> None:
             write = None
@@ -390,11 +400,12 @@ class CertificateAuthority:
         self, issuer: Name, serial: int
     ) -> CertificateRecord | None:
         """The record of a certificate named as protocols name it."""
-        authority = self._authorities.find_by_subject(issuer)
-        if authority is None:
-            return None
-        reference = CertificateReference(authority.name, serial)
-        return await self._store.find_certificate(reference)
+        for authority in self._authorities.find_by_subject(issuer):
+            reference = CertificateReference(authority.name, serial)
+            found = await self._store.find_certificate(reference)
+            if found is not None:
+                return found
+        return None
 
     async def certificate_der(self, reference: CertificateReference) -> bytes:
         """The octets of a certificate."""
@@ -425,7 +436,6 @@ class CertificateAuthority:
                     ),
                 )
                 raise
-            self._dirty.add(request.reference.authority)
             return after
 
         return self.run(work())
@@ -441,11 +451,30 @@ class CertificateAuthority:
         return self._authorities.names()
 
     def chain(self, authority: str) -> tuple[bytes, ...]:
-        """Certificates of an authority: its own first, the root last.
+        """What stands above the certificates that a line issues now, the root last.
+
+        The issuing CA comes first; where a new root took over, its NewWithOld link
+        stands right before it.
 
         :raises PKIError: ``UNAVAILABLE``.
         """
-        return self._authorities.get(authority).chain
+        return self._authorities.issuing(authority).chain_below
+
+    def next_chain(self, authority: str) -> tuple[bytes, ...]:
+        """What will stand above the certificates of a line once its next CA issues.
+
+        :returns: the next CA first, the root last; () when there is no next one yet.
+        """
+        current = self._authorities.issuing(authority)
+        successor = self._authorities.successor(current.name)
+        return () if successor is None else successor.chain_below
+
+    def authority_certificate(self, authority: str) -> bytes:
+        """The certificate of exactly this authority.
+
+        :raises PKIError: ``UNAVAILABLE``.
+        """
+        return self._authorities.get(authority).certificate
 
     def authority_subject(self, authority: str) -> Name:
         """Subject of an authority."""
@@ -466,49 +495,27 @@ class CertificateAuthority:
         """What opens encapsulations in an authority's name."""
         return self._authorities.find_kem_identity(authority)
 
-    def latest_crl(self, authority: str) -> Deferred[CRLRecord]:
-        """The current CRL.
+    def latest_crl(
+        self, authority: str, partition: int = 0, *, delta: bool = False
+    ) -> Deferred[CRLRecord]:
+        """The current CRL of an authority, of a partition of it, or a delta CRL.
 
         :raises PKIError: ``UNAVAILABLE`` when there is none or it is overdue.
         """
-
-        async def work() -> CRLRecord:
-            record = await self._store.latest_crl(authority)
-            return crl.check_current(record, self._clock.now())
-
-        return self.run(work())
+        return self.run(self.crls.latest(authority, partition, delta=delta))
 
     def issue_crl(
         self, authority: str, actor: str, context: RequestContext
     ) -> Deferred[CRLRecord]:
-        """Make a new CRL now."""
-
-        async def work() -> CRLRecord:
-            self._dirty.discard(authority)
-            self._crl_due.pop(authority, None)
-            return await crl.issue_crl(
-                self._store,
-                self._workers,
-                self._authorities.get(authority),
-                self._policies().authority(authority),
-                self._clock.now(),
-                actor=actor,
-                context=context,
-            )
-
-        return self.run(work())
+        """Make a new full CRL now (`pkid.engine.crl`)."""
+        return self.run(self.crls.issue(authority, actor, context))
 
     def create_authority(
         self, new: NewAuthority, context: RequestContext
     ) -> Deferred[AuthorityRecord]:
         """Make a CA, or return the one of that name (`pkid.engine.creation`)."""
 
-        async def work() -> AuthorityRecord:
-            record = await self._creation.create_authority(new, context)
-            self._dirty.add(new.name)
-            return record
-
-        return self.run(work())
+        return self.run(self._creation.create_authority(new, context))
 
     def issue_service_certificate(
         self, wanted: ServiceCertificate, context: RequestContext
@@ -543,15 +550,9 @@ class CertificateAuthority:
     def expire_unconfirmed(self) -> Deferred[int]:
         """Revoke what nobody confirmed in time; how many transactions ended."""
 
-        async def work() -> int:
-            ended = await confirmation.expire_unconfirmed(
-                self._store, self._clock.now()
-            )
-            if ended:
-                self._dirty.update(self._authorities.names())
-            return ended
-
-        return self.run(work())
+        return self.run(
+            confirmation.expire_unconfirmed(self._store, self._clock.now())
+        )
 
     def expire_requests(self) -> Deferred[int]:
         """End approval requests that nobody decided in time; how many."""
@@ -560,26 +561,7 @@ class CertificateAuthority:
     def refresh_crls(self) -> Deferred[int]:
         """Make the CRLs that are due or whose entries changed; how many."""
 
-        async def work() -> int:
-            made = 0
-            for name in self._authorities.names():
-                if name in self._dirty or await self._is_crl_due(name):
-                    await self.issue_crl(
-                        name, "system:daemon", RequestContext(protocol="internal")
-                    )
-                    made += 1
-            return made
-
-        return self.run(work())
-
-    async def _is_crl_due(self, name: str) -> bool:
-        now = self._clock.now()
-        due = self._crl_due.get(name)
-        if due is None:
-            latest = await self._store.latest_crl(name)
-            due = crl.next_due(latest, self._policies().authority(name), now)
-            self._crl_due[name] = due
-        return due <= now
+        return self.run(self.crls.refresh())
 
     def checkpoint_audit(self, authority: str) -> Deferred[int]:
         """Sign the audit head if it moved; 1 when it did."""

@@ -29,6 +29,7 @@ from pkid.engine.authorities import (
 )
 from pkid.engine.enrollment import Enrollment
 from pkid.engine.model import (
+    AuthorityPhase,
     AuthorityRecord,
     CertificateStatus,
     EnrollmentRequest,
@@ -67,6 +68,7 @@ class NewAuthority:
 
     :ivar parent: name of the issuing authority; None for a root.
     :ivar validity: None takes the profile's.
+    :ivar predecessor: name of the CA that it will take over from; "" for none.
     """
 
     name: str
@@ -74,6 +76,24 @@ class NewAuthority:
     key_spec: str = "ec:P-256"
     parent: str | None = None
     validity: timedelta | None = None
+    predecessor: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CACertificate:
+    """A certificate for a key of one of our CAs.
+
+    :ivar name: of the CA.
+    :ivar public_key: SubjectPublicKeyInfo.
+    :ivar not_before, not_after: None takes the profile's.
+    """
+
+    name: str
+    subject: Name
+    public_key: bytes
+    profile: str
+    not_before: datetime | None = None
+    not_after: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,12 +156,7 @@ class Creation:
         spki = await self._keys.generate(key, new.key_spec, "certificate-signing")
         self._authorities.add_key(spki)
         issuer = None if new.parent else await self._unsigned_root(new, key, spki)
-        above = () if new.parent is None else self._authorities.get(new.parent).chain
-        alias = _system_alias(
-            new.parent or new.name,
-            "root-ca" if new.parent is None else "sub-ca",
-            f"ca-{new.name}",
-        )
+        above = self._above(new.parent)
         made: list[AuthorityRecord] = []
 
         def further_writes(issued: Issued) -> tuple[Write, ...]:
@@ -153,19 +168,55 @@ class Creation:
                     chain=above,
                     key=key,
                     created=now,
+                    predecessor=new.predecessor,
+                    phase=(
+                        AuthorityPhase.NEXT
+                        if new.predecessor
+                        else AuthorityPhase.CURRENT
+                    ),
                 )
             )
             handle = _key_handle(key, "certificate-signing", new.key_spec, spki, now)
             return (InsertAuthority(made[-1]), InsertKeyHandle(handle))
 
-        request = self._request(
-            alias, new.subject, spki, (), context, end=self._end(new.validity)
+        wanted = CACertificate(
+            name=new.name,
+            subject=new.subject,
+            public_key=spki,
+            profile="sub-ca" if new.parent else "root-ca",
+            not_after=self._end(new.validity),
         )
-        await self._enrollment.enroll(
-            request, _no_state, alias=alias, authority=issuer, extra=further_writes
-        )
+        by = issuer or self._authorities.issuing(new.parent or "")
+        await self.certify(wanted, by, context, further_writes)
         self._authorities.add(await self._authorities.open(made[-1]))
         return made[-1]
+
+    async def certify(
+        self,
+        wanted: CACertificate,
+        issuer: Authority,
+        context: RequestContext,
+        extra: Callable[[Issued], tuple[Write, ...]],
+    ) -> None:
+        """Issue a certificate of a CA of ours down the one path.
+
+        :param issuer: who signs; a root that signs itself has no certificate yet.
+        :param extra: gives what is stored with it.
+        :raises PKIError: what the profile refuses.
+        """
+        alias = _system_alias(issuer.name, wanted.profile, f"ca-{wanted.name}")
+        request = self._request(
+            alias, wanted.subject, wanted.public_key, (), context, end=wanted.not_after
+        )
+        if wanted.not_before is not None:
+            requested = replace(request.requested, not_before=wanted.not_before)
+            request = replace(request, requested=requested)
+        await self._enrollment.enroll(
+            request, _no_state, alias=alias, authority=issuer, extra=extra
+        )
+
+    def _above(self, parent: str | None) -> tuple[bytes, ...]:
+        return () if parent is None else self._authorities.issuing(parent).chain_below
 
     async def issue_service_certificate(
         self, wanted: ServiceCertificate, context: RequestContext
@@ -174,10 +225,10 @@ class Creation:
         key = f"service-{wanted.name}"
         spki = await self._keys.generate(key, wanted.key_spec, wanted.purpose)
         self._authorities.add_key(spki)
-        issuer = self._authorities.get(wanted.authority)
-        current = await self._current(wanted, spki)
+        issuer = self._authorities.issuing(wanted.authority)
+        current = await self._current(issuer, wanted, spki)
         if current is not None:
-            return ServiceIdentity(current, issuer.chain)
+            return ServiceIdentity(current, issuer.chain_below)
         alias = _system_alias(wanted.authority, wanted.profile, _entity_of(wanted))
         known = await self._store.find_key_handle(key)
 
@@ -196,7 +247,7 @@ class Creation:
         )
         if not isinstance(outcome, Issued):
             raise PKIError(ErrorCode.INTERNAL, "a service certificate must not wait")
-        return ServiceIdentity(outcome.der, issuer.chain)
+        return ServiceIdentity(outcome.der, issuer.chain_below)
 
     async def prepare_message_identity(
         self, authority: str, context: RequestContext
@@ -277,7 +328,7 @@ class Creation:
         purpose: str,
     ) -> ServiceCertificate:
         """A service certificate named after its authority."""
-        issuer = self._authorities.get(authority)
+        issuer = self._authorities.issuing(authority)
         common_name = _named(f"{authority} {title}")
         return ServiceCertificate(
             name=name,
@@ -302,10 +353,12 @@ class Creation:
             status_signer=await self._keys.status_signer(key),
         )
 
-    async def _current(self, wanted: ServiceCertificate, spki: bytes) -> bytes | None:
+    async def _current(
+        self, issuer: Authority, wanted: ServiceCertificate, spki: bytes
+    ) -> bytes | None:
         """A certificate of ours that still serves: same names, same key, young."""
         query = CertificateQuery(
-            authority=wanted.authority,
+            authority=issuer.name,
             entity=_entity_of(wanted),
             status=CertificateStatus.ACTIVE,
             limit=1,

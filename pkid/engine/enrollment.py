@@ -18,7 +18,6 @@ from pkid.crypto.publickeys import decode_spki
 from pkid.engine import (
     approval,
     audit,
-    endentities,
     keygeneration,
     lint,
     possession,
@@ -26,18 +25,20 @@ from pkid.engine import (
 )
 from pkid.engine.aliases import Alias, ApprovalRule, Policies
 from pkid.engine.authorities import Authorities, Authority, is_loopback_url
-from pkid.engine.bindings import check_binding
 from pkid.engine.authorization import Authorization, Grant, check_subject_pattern
+from pkid.engine.bindings import check_binding
 from pkid.engine.clockguard import ClockGuard
 from pkid.engine.conflicts import ATTEMPTS
+from pkid.engine.crlplaces import partition_of
+from pkid.engine.handingon import HandingOn, entity_writes
 from pkid.engine.issuance import Issuance
 from pkid.engine.model import (
     ApprovalRequest,
     CertificateRecord,
     CertificateReference,
     CertificateStatus,
-    EnrollmentRequest,
     DecryptionPossession,
+    EnrollmentRequest,
     GeneratedKey,
     Issued,
     Outcome,
@@ -56,13 +57,11 @@ from pkid.engine.ports import (
     ConsumeCredential,
     InsertApproval,
     InsertCertificate,
-    InsertEntity,
     InsertTransaction,
     KeyStore,
     Store,
     UpdateApproval,
     UpdateCertificate,
-    UpdateEntity,
     UpdateTransaction,
     Write,
     WriteConflict,
@@ -111,6 +110,14 @@ class Enrollment:
         self._policies = policies
         self._clock = clock
         self._random = random
+        self.handing_on = HandingOn(
+            store=store,
+            policies=policies,
+            clock=clock,
+            clock_guard=clock_guard,
+            consider=self._consider,
+            pend=self._pend,
+        )
 
     async def enroll(
         self,
@@ -140,7 +147,7 @@ class Enrollment:
             now = self._clock.now()
             policies = self._policies()
             entrance = alias or policies.alias(request.context.protocol, request.alias)
-            issuer = authority or self._authorities.get(entrance.authority)
+            issuer = authority or self._issuer(entrance)
             self._check_urls(request, issuer.name, policies)
             grant = await self._authorization.authorize(
                 entrance, request, policies, now
@@ -175,7 +182,7 @@ class Enrollment:
             raise PKIError(ErrorCode.CONFLICT, "the request waits no longer")
         now, policies = self._clock.now(), self._policies()
         entrance = policies.alias(request.context.protocol, request.alias)
-        issuer = self._authorities.get(entrance.authority)
+        issuer = None if entrance.upstream else self._issuer(entrance)
         grant = await self._authorization.authorize(entrance, request, policies, now)
         plan = await self._plan(request, grant, issuer, policies, now)
         if plan.digest != waiting.digest:
@@ -184,10 +191,18 @@ class Enrollment:
                 "today's policy would change names, key or profile",
                 hint="reject the request and let the device ask again",
             )
+        if issuer is None:
+            await self.handing_on.approved(request, grant, row, agreed, actor, now)
+            return
         signed = await self._sign(request, grant, plan, issuer, policies, now)
         await self._store_approved(request, grant, signed, row, agreed, actor, now)
 
     # --- the steps ---------------------------------------------------------------
+
+    def _issuer(self, entrance: Alias) -> Authority:
+        if entrance.upstream:
+            raise PKIError(ErrorCode.INTERNAL, "another authority issues here")
+        return self._authorities.issuing(entrance.authority)
 
     async def _resume(self, request: EnrollmentRequest) -> Outcome | None:
         row = await self._store.find_transaction(request.transaction)
@@ -231,16 +246,35 @@ class Enrollment:
         return Issued(
             certificate=record,
             der=await self._store.get_certificate_der(reference),
-            chain=self._authorities.get(reference.authority).chain,
+            chain=self._authorities.get(reference.authority).chain_below,
             modified=False,
             confirm_by=(row.due if row.status is TransactionStatus.ISSUED else None),
+            withheld=await self._is_withheld(row),
         )
+
+    async def _is_withheld(self, row: TransactionRecord) -> bool:
+        """Whether a certificate that was approved must leave encrypted to its key."""
+        if not row.request_id:
+            return False
+        waited = await self._store.find_approval(row.request_id)
+        if waited is None:
+            raise PKIError(ErrorCode.INTERNAL, "a transaction without its approval")
+        proof = approval.decode_enrollment(waited.enrollment).possession
+        return isinstance(proof, DecryptionPossession)
+
+    async def _consider(
+        self, request: EnrollmentRequest, entrance: Alias, now: datetime
+    ) -> tuple[Grant, CertificatePlan]:
+        """Steps 3 to 5 of what another CA signs."""
+        policies = self._policies()
+        grant = await self._authorization.authorize(entrance, request, policies, now)
+        return grant, await self._plan(request, grant, None, policies, now)
 
     async def _plan(
         self,
         request: EnrollmentRequest,
         grant: Grant,
-        issuer: Authority,
+        issuer: Authority | None,
         policies: Policies,
         now: datetime,
     ) -> CertificatePlan:
@@ -251,13 +285,14 @@ class Enrollment:
             grant,
             request.requested,
             key,
-            issuer.bounds,
+            None if issuer is None else issuer.bounds,
             now,
             blocked=policies.blocked_keys,
         )
         lint.check(plan)
         possession.check(request, plan, grant.alias)
         check_subject_pattern(request.requester.subject_pattern, plan.subject)
+        check_binding(request.requester.binding, plan)
         await self._check_key_use(request, grant, plan)
         return plan
 
@@ -291,16 +326,18 @@ class Enrollment:
         plan: CertificatePlan,
         issuer: Authority,
         policies: Policies,
-        check_binding(request.requester.binding, plan)
         now: datetime,
     ) -> Signed:
-        settings = policies.authority(issuer.name)
+        settings = policies.authority(self._authorities.line(issuer.name))
         prepared = self._issuance.prepare(issuer, settings, plan, now)
         tbs = prepared.tbs
         signature = await issuer.signer.sign(prepared)
         octets = self._issuance.complete(issuer, plan, prepared, tbs, signature)
-        chain = issuer.chain if issuer.certificate else ()
+        chain = issuer.chain_below if issuer.certificate else ()
         record = _record(request, grant, plan, issuer, prepared.serial, octets, now)
+        if settings.crl_partitions:
+            partition = partition_of(settings, prepared.serial)
+            record = replace(record, crl_partition=partition)
         return Signed(
             record=record, der=octets, chain=chain, algorithm=prepared.algorithm
         )
@@ -318,24 +355,14 @@ class Enrollment:
         wait = request.confirmation
         confirm_by = None if wait is None else (now + wait).replace(microsecond=0)
         outcome = make_issued(
-            withheld=await self._is_withheld(row),
             certificate=signed.record,
             der=signed.der,
-    async def _is_withheld(self, row: TransactionRecord) -> bool:
-        """Whether a certificate that was approved must leave encrypted to its key."""
-        if not row.request_id:
-            return False
-        waited = await self._store.find_approval(row.request_id)
-        if waited is None:
-            raise PKIError(ErrorCode.INTERNAL, "a transaction without its approval")
-        proof = approval.decode_enrollment(waited.enrollment).possession
-        return isinstance(proof, DecryptionPossession)
-
             chain=signed.chain,
             modified=plan.modified,
             confirm_by=confirm_by,
             algorithm=signed.algorithm,
             generated=signed.generated,
+            withheld=isinstance(request.possession, DecryptionPossession),
         )
         state = await encode_state(outcome)
         row = transactions.of_issued(request, signed.record, confirm_by, now, state)
@@ -402,7 +429,7 @@ class Enrollment:
         writes: list[Write] = [InsertCertificate(record, signed.der)]
         if grant.credential is not None:
             writes.append(ConsumeCredential(grant.credential, now))
-        writes += _entity_writes(grant)
+        writes += entity_writes(grant)
         if grant.renews is not None:
             writes.append(_update_of_renewed(grant, request, now))
         writes.append(
@@ -418,8 +445,8 @@ class Enrollment:
                     subject=record.subject,
                     transaction=request.transaction,
                     rule=rule or f"alias {grant.alias.name}, {grant.profile.name}",
+                    detail=possession.describe(request.possession),
                 ),
-            withheld=isinstance(request.possession, DecryptionPossession),
                 outcome="issued",
             )
         )
@@ -464,7 +491,8 @@ class Enrollment:
     ) -> None:
         if not request.context.beyond_loopback:
             return
-        if is_loopback_url(policies.authority(authority).public_url):
+        settings = policies.authority(self._authorities.line(authority))
+        if is_loopback_url(settings.public_url):
             raise PKIError(
                 ErrorCode.UNAVAILABLE,
                 "this service is not configured for other hosts yet",
@@ -502,7 +530,6 @@ def _record(
     octets: bytes,
     now: datetime,
 ) -> CertificateRecord:
-                    detail=possession.describe(request.possession),
     waits = request.confirmation is not None
     return make_certificate_record(
         reference=CertificateReference(issuer.name, serial),
@@ -526,13 +553,6 @@ def _record(
         replaces=None if grant.renews is None else grant.renews.reference,
         credential=grant.credential,
     )
-
-
-def _entity_writes(grant: Grant) -> list[Write]:
-    if grant.new_entity:
-        return [InsertEntity(grant.entity)]
-    after = endentities.after_enrollment(grant.entity)
-    return [] if after == grant.entity else [UpdateEntity(after)]
 
 
 def _update_of_renewed(

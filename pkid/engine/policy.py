@@ -19,7 +19,13 @@ from pkid.crypto.publickeys import PublicKeyInfo, check_key_quality
 from pkid.crypto.tbs import NO_EXPIRY, not_after
 from pkid.engine.authorization import Grant
 from pkid.engine.model import RequestedCertificate
-from pkid.engine.naming import alternative_names_of, refuse, subject_of
+from pkid.engine.naming import (
+    alternative_names_of,
+    check_given_subject,
+    refuse,
+    subject_of,
+)
+from pkid.engine.nftypes import check_network_functions
 from pkid.engine.profiles import CertificateProfile, ProfileKind
 from pkid.engine.requested import RequestedExtensions, read_extensions
 from pkid.errors import ErrorCode, PKIError
@@ -181,6 +187,7 @@ def plan_certificate(
     usage = _key_usage(facts, asked, key.family)
     purposes = _extended_key_usage(profile, asked)
     copied, dropped = _copied(facts, asked)
+    check_network_functions(copied, grant.end_entity_profile)
     begin, end = _validity(grant, requested, bounds, now)
     modified = (
         dropped
@@ -231,6 +238,8 @@ def _check_authority_claims(
 
 def _subject(grant: Grant, requested: RequestedCertificate) -> Name:
     if grant.subject is not None:
+        if grant.renews is None:
+            check_given_subject(grant.subject, grant.end_entity_profile)
         return grant.subject
     if not grant.profile.request_subject:
         raise refuse(
@@ -334,6 +343,8 @@ def _validity(
     now: datetime,
 ) -> tuple[datetime, datetime]:
     profile, rules = grant.profile, grant.end_entity_profile
+    if profile.exact_validity and requested.not_before and requested.not_after:
+        return requested.not_before, requested.not_after
     begin = now.replace(microsecond=0) - profile.backdate
     period = profile.validity
     if rules.maximum_validity is not None:

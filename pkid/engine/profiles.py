@@ -40,6 +40,8 @@ class CertificateProfile:
     :ivar validity: period granted; the end is inclusive (RFC 5280 section 4.1.2.5).
     :ivar forever: end at 99991231235959Z instead (IEEE 802.1AR).
     :ivar request_validity: whether a request may ask for less.
+    :ivar exact_validity: a request's validity stands as it is, the past included:
+        link certificates between two keys of a CA.
     :ivar request_subject: whether the subject may come from the request.
     :ivar request_key_usage: whether a request may narrow the key usage.
     :ivar request_extended_key_usage: EKUs that a request may name instead.
@@ -63,6 +65,7 @@ class CertificateProfile:
     forever: bool = False
     backdate: timedelta = timedelta(minutes=5)
     request_validity: bool = True
+    exact_validity: bool = False
     request_subject: bool = True
     request_key_usage: bool = True
     request_extended_key_usage: tuple[str, ...] = ()
@@ -123,6 +126,8 @@ class EndEntityProfile:
     :ivar renewal_window: how long before its end a certificate may be renewed; None
         at any time.
     :ivar wildcard_names: whether ``*.host`` is allowed as a DNS name.
+    :ivar network_function_types: of the 5G core (RFC 9310) that a request may name;
+        empty means any.
     """
 
     name: str
@@ -135,3 +140,4 @@ class EndEntityProfile:
     maximum_validity: timedelta | None = None
     renewal_window: timedelta | None = None
     wildcard_names: bool = False
+    network_function_types: tuple[str, ...] = ()

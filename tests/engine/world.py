@@ -133,6 +133,14 @@ def default_policies() -> Policies:
             ca_issuers=False,
         ),
         CertificateProfile(
+            name="ca-link",
+            kind=ProfileKind.ROOT_CA,
+            exact_validity=True,
+            key_usage=("keyCertSign", "cRLSign"),
+            crl_distribution_point=False,
+            ca_issuers=False,
+        ),
+        CertificateProfile(
             name="sub-ca",
             kind=ProfileKind.SUB_CA,
             validity=timedelta(days=3650),
