@@ -69,6 +69,18 @@ _OWN = (
         " template of RFC 9908.",
     ),
     Key(
+        "server_key",
+        choice("request", "profile"),
+        "With `key_generation`, /serverkeygen makes a key of the kind that the"
+        " `request` has, or the first that the `profile` lists.",
+    ),
+    Key(
+        "encrypted_keys",
+        Flag(),
+        "Refuse to send private keys in TLS alone: the request must name a key to"
+        " encrypt to.",
+    ),
+    Key(
         "retry_after",
         Optional(DURATION),
         "When a waiting client is told to ask again; left out: as the approval rule"
@@ -92,8 +104,6 @@ def est_alias_table(entrance: tuple[Key, ...]) -> Table:
         # What the engine knows of other protocols' entrances alone is not set here.
         given=(
             "alias",
-            "server_keys",
-            "server_key",
             "full_cmc",
             *(name for name in Alias.__slots__ if name not in entrance_fields),
         ),

@@ -19,6 +19,7 @@ from pkid.app.house import House, open_house
 from pkid.app.identities import (
     ISSUING,
     make_authorities,
+    prepare_key_generators,
     prepare_ocsp,
     prepare_signers,
     tls_credentials,
@@ -141,8 +142,9 @@ class Running:
 
     async def _renew(self) -> int:
         configuration = self._situation.configuration()
-        aliases = configuration.cmp_aliases.values()
-        await prepare_signers(self._house, {one.alias.authority for one in aliases})
+        entrances = tuple(configuration.entrances())
+        await prepare_signers(self._house, {one.authority for one in entrances})
+        await prepare_key_generators(self._house, entrances)
         await prepare_ocsp(self._house)
         if any(one.tls for one in configuration.listeners.values()):
             credentials = await tls_credentials(
@@ -215,6 +217,7 @@ class Running:
             "est": ESTResponder(
                 self._house.engine,
                 lambda: situation.configuration().est_aliases,
+                policies=situation.policies,
                 clock=self._house.clock,
             ),
             "status": StatusResponder(self._house.engine, self._house.clock),

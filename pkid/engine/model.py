@@ -443,6 +443,7 @@ class CredentialKind(enum.Enum):
     ENROLLMENT_CODE = "enrollment-code"
     SCEP_CHALLENGE = "scep"
     ACME_EAB = "acme-eab"
+    KEY_ENCRYPTION = "key-encryption"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,8 +43,9 @@ class ESTAlias:
         "copy" them, or "refuse".
     :ivar chain: send the issuing CA's certificates behind the new one.
     :ivar csr_attributes: form of /csrattrs.
-    :ivar server_keys: whether keys are generated here.
-    :ivar server_key: kind of key made; "" takes the request's own kind.
+    :ivar server_key: kind of a key made here: the "request"'s, or the first of the
+        "profile".
+    :ivar encrypted_keys: private keys leave encrypted or not at all.
     :ivar full_cmc: whether /fullcmc answers.
     :ivar retry_after: when a waiting client asks again; None takes the rule's.
     :raises PKIError: ``BAD_REQUEST`` on construction for what clashes.
@@ -60,8 +61,8 @@ class ESTAlias:
     missing_names: str = "copy"
     chain: bool = False
     csr_attributes: str = "extensions"
-    server_keys: bool = False
-    server_key: str = ""
+    server_key: str = "request"
+    encrypted_keys: bool = False
     full_cmc: bool = False
     retry_after: timedelta | None = None
 

@@ -21,12 +21,16 @@ class Distribution:
         self._engine = engine
 
     async def ca_certificates(self, alias: ESTAlias, exchange: Exchange) -> Reply:
-        """All certificates from the issuing CA to the root.
+        """All certificates from the issuing CA to the root, next and former ones too.
 
-        Clients come here before they trust anybody: nothing here is secret.
+        While a CA changes its key, NewWithNew, OldWithNew and NewWithOld are among
+        them (RFC 7030 section 4.1.3). Clients come here before they trust anybody:
+        nothing here is secret.
         """
-        chain = self._engine.chain(alias.alias.authority)
-        return cached_reply(alias, exchange, encode_certs_only(chain), CERTS_ONLY)
+        found = self._engine.rollover.published(alias.alias.authority)
+        # In the order of a DER set: strict readers exist, and it carries no meaning.
+        octets = encode_certs_only(sorted(found))
+        return cached_reply(alias, exchange, octets, CERTS_ONLY)
 
     async def revocation_lists(self, alias: ESTAlias, exchange: Exchange) -> Reply:
         """The current CRL of the issuing CA.

@@ -27,8 +27,30 @@ from pkid.engine.revocation import RevocationRequest
 __all__ = ["Engine", "MessageIdentity", "RevocationRequest"]
 
 
+class KeyGenerators(Protocol):
+    """Who signs keys that are made here."""
+
+    def identity(self, authority: str) -> MessageIdentity: ...
+
+
+class Rollover(Protocol):
+    """Which certificates of CAs there are."""
+
+    def published(self, name: str) -> tuple[bytes, ...]: ...
+
+
 class Engine(Protocol):
     """What EST asks of `pkid.engine.authority.CertificateAuthority`."""
+
+    @property
+    def key_generators(self) -> KeyGenerators:
+        """The identities that sign keys made for others."""
+        ...
+
+    @property
+    def rollover(self) -> Rollover:
+        """Changes of CA keys."""
+        ...
 
     def enroll(
         self, request: EnrollmentRequest, encode_state: StateEncoder

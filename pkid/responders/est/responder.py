@@ -18,10 +18,12 @@ from typing import Final
 
 from twisted.logger import Logger
 
+from pkid.engine.aliases import Policies
 from pkid.engine.ports import Clock
 from pkid.errors import ErrorCode, PKIError
 from pkid.responders.base import Exchange, Reply
 from pkid.responders.est.aliases import ESTAlias
+from pkid.responders.est.attributes import Attributes
 from pkid.responders.est.authentication import Identities
 from pkid.responders.est.bodies import media_type_fault, request_octets
 from pkid.responders.est.distribution import Distribution
@@ -30,6 +32,7 @@ from pkid.responders.est.enrollment import Enrollment
 from pkid.responders.est.failures import STATUS, refusal, text_reply
 from pkid.responders.est.journal import Journal
 from pkid.responders.est.requests import Request, context_of, make_request
+from pkid.responders.est.serverkeygen import KeyGeneration
 
 _UNAUTHENTICATED: Final = 401
 
@@ -39,6 +42,7 @@ class ESTResponder:
 
     :param engine: the certification authority's doors.
     :param aliases: the aliases by name, as configured at this moment.
+    :param policies: the engine's policies, as configured at this moment.
     :param random: octets from the system's CSPRNG.
     """
 
@@ -49,6 +53,7 @@ class ESTResponder:
         engine: Engine,
         aliases: Callable[[], Mapping[str, ESTAlias]],
         *,
+        policies: Callable[[], Policies],
         clock: Clock,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
@@ -60,10 +65,12 @@ class ESTResponder:
         self._open: dict[str, Callable[[ESTAlias, Exchange], Awaitable[Reply]]] = {
             "cacerts": distribution.ca_certificates,
             "crls": distribution.revocation_lists,
+            "csrattrs": Attributes(policies).answer,
         }
         self._proven: dict[str, Callable[[Request], Awaitable[Reply]]] = {
             "simpleenroll": enrollment.answer,
             "simplereenroll": enrollment.answer,
+            "serverkeygen": KeyGeneration(engine, random).answer,
         }
 
     async def respond(self, exchange: Exchange) -> Reply:
