@@ -8,7 +8,7 @@ decision and makes them durable together or not at all.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -620,3 +620,56 @@ class Workers(Protocol):
 
         :raises PKIError: ``BUSY`` when too many wait.
         """
+# --- validators ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChallengeQuestion:
+    """A request whose challenge another service knows.
+
+    :ivar transaction: the client's transactionID, as text.
+    :ivar request: PKCS #10, DER; it holds the challenge too.
+    :ivar alias: the entrance, and ``peer`` the address, through which it came.
+    """
+
+    transaction: str
+    request: bytes = field(repr=False)
+    challenge: str = field(repr=False)
+    alias: str
+    peer: str
+
+
+class ChallengeValidator(Protocol):
+    """A service that knows challenges, and is told what became of the requests."""
+
+    @property
+    def name(self) -> str:
+        """As configured."""
+        ...
+
+    async def validate(self, question: ChallengeQuestion) -> None:
+        """Ask whether the challenge is good for this request.
+
+        :raises PKIError: ``NOT_AUTHORIZED`` when it says no; ``UNAVAILABLE`` when it
+            does not say yes, for whatever reason.
+        """
+        ...
+
+    async def issued(
+        self, question: ChallengeQuestion, certificate: bytes, issuer: bytes
+    ) -> None:
+        """Tell that the certificate was issued.
+
+        :param issuer: certificate of the CA, DER.
+        :raises PKIError: ``UNAVAILABLE``.
+        """
+        ...
+
+    async def failed(self, question: ChallengeQuestion, error: PKIError) -> None:
+        """Tell that the request was refused after its challenge was found good.
+
+        :raises PKIError: ``UNAVAILABLE``.
+        """
+        ...
+
+
