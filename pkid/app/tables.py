@@ -502,7 +502,7 @@ AUTHORITY = Table(
             "crl_delay",
             DURATION,
             "Least time between two CRLs that revocations bring about: those of the"
-            " meantime go together.",
+            " meantime go together. They are looked for every five seconds anyway.",
         ),
         Key(
             "crl_partitions",

@@ -175,7 +175,7 @@ class AuthoritySettings:
     public_url: str = "http://127.0.0.1:8080"
     crl_period: timedelta = timedelta(hours=24)
     crl_overlap: timedelta = timedelta(hours=24)
-    crl_delay: timedelta = timedelta(seconds=5)
+    crl_delay: timedelta = timedelta(0)
     crl_partitions: int = 0
     delta_crl_period: timedelta | None = None
     ocsp: OCSPMode = OCSPMode.DELEGATED

@@ -514,7 +514,6 @@ class CertificateAuthority:
         self, new: NewAuthority, context: RequestContext
     ) -> Deferred[AuthorityRecord]:
         """Make a CA, or return the one of that name (`pkid.engine.creation`)."""
-
         return self.run(self._creation.create_authority(new, context))
 
     def issue_service_certificate(
@@ -549,7 +548,6 @@ class CertificateAuthority:
 
     def expire_unconfirmed(self) -> Deferred[int]:
         """Revoke what nobody confirmed in time; how many transactions ended."""
-
         return self.run(
             confirmation.expire_unconfirmed(self._store, self._clock.now())
         )
@@ -560,7 +558,6 @@ class CertificateAuthority:
 
     def refresh_crls(self) -> Deferred[int]:
         """Make the CRLs that are due or whose entries changed; how many."""
-
         return self.run(self.crls.refresh())
 
     def checkpoint_audit(self, authority: str) -> Deferred[int]:

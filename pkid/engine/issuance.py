@@ -28,6 +28,7 @@ from pkid.crypto.tbs import (
 from pkid.engine.aliases import AuthoritySettings, OCSPMode
 from pkid.engine.authorities import Authority
 from pkid.engine.authorization import general_name
+from pkid.engine.crlplaces import crl_path, partition_of
 from pkid.engine.model import PreparedCertificate
 from pkid.engine.policy import CertificatePlan
 from pkid.engine.profiles import CertificateProfile, ProfileKind
@@ -62,7 +63,8 @@ class Issuance:
             plan.not_after,
             plan.subject.der,
             plan.key.spki,
-            _variable_extensions(plan),
+            _variable_extensions(plan)
+            + _partition_extensions(authority, settings, plan.profile, serial),
         )
         return PreparedCertificate(
             tbs,
@@ -152,10 +154,8 @@ def _fixed_extensions(
         extensions.authority_key_identifier(authority.key.key_id),
     ]
     base = settings.public_url.rstrip("/")
-    if profile.crl_distribution_point:
-        uri = GeneralName.uri(f"{base}/crls/{authority.name}.crl")
-        point = extensions.DistributionPoint(names=(uri,))
-        found.append(extensions.crl_distribution_points((point,)))
+    if not settings.crl_partitions:
+        found += _crl_extensions(authority, settings, profile, 0)
     issuers = (f"{base}/certificates/{authority.name}.cer",)
     responders = profile.ocsp
     if not responders and profile.ocsp_responder and settings.ocsp is not OCSPMode.OFF:
@@ -169,6 +169,41 @@ def _fixed_extensions(
     found += _optional_extensions(profile)
     found += profile.static_extensions
     return found
+
+
+def _crl_extensions(
+    authority: Authority,
+    settings: AuthoritySettings,
+    profile: CertificateProfile,
+    partition: int,
+) -> list[Extension]:
+    """Where the CRL of one partition is, and its delta CRL."""
+    if not profile.crl_distribution_point:
+        return []
+
+    def point(*, delta: bool) -> tuple[extensions.DistributionPoint, ...]:
+        path = crl_path(authority.name, partition, delta=delta)
+        uri = GeneralName.uri(f"{settings.public_url.rstrip('/')}/{path}")
+        return (extensions.DistributionPoint(names=(uri,)),)
+
+    found = [extensions.crl_distribution_points(point(delta=False))]
+    if settings.delta_crl_period is not None and not profile.freshest_crl:
+        found.append(extensions.freshest_crl(point(delta=True)))
+    return found
+
+
+def _partition_extensions(
+    authority: Authority,
+    settings: AuthoritySettings,
+    profile: CertificateProfile,
+    serial: int,
+) -> bytes:
+    """The CRL that this certificate is to be on, where there are several."""
+    partition = partition_of(settings, serial)
+    if not partition:
+        return b""
+    found = _crl_extensions(authority, settings, profile, partition)
+    return b"".join([extension.encode() for extension in found])
 
 
 def _optional_extensions(profile: CertificateProfile) -> list[Extension]:

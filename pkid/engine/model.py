@@ -219,6 +219,8 @@ class EnrollmentRequest:
     :ivar request_hash: SHA-256 of the request's octets: the same again is a repeat.
     :ivar renews: the certificate that this one takes over from (CMP kur, EST
         simplereenroll, SCEP RenewalReq).
+    :ivar changes_names: whether ``requested`` holds other names for the renewed
+        certificate, said to be so (RFC 6402 section 2.8).
     :ivar confirmation: how long the client has to confirm; None when it need not.
     """
 
@@ -231,6 +233,7 @@ class EnrollmentRequest:
     request_hash: bytes
     profile: str | None = None
     renews: CertificateReference | None = None
+    changes_names: bool = False
     confirmation: timedelta | None = None
 
 

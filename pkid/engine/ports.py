@@ -28,13 +28,14 @@ from pkid.engine.model import (
     CertificateStatus,
     Credential,
     CredentialKind,
+    CRLEntries,
+    CRLHead,
     CRLRecord,
     EndEntity,
     GeneratedKey,
     KeyHandleRecord,
     PreparedCertificate,
     RevocationReason,
-    RevokedEntry,
     TransactionKey,
     TransactionRecord,
     TransactionStatus,
@@ -58,7 +59,10 @@ class InsertCertificate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateCertificate:
-    """Change of status; conflicts unless status and update state are as expected."""
+    """Change of status; conflicts unless status and update state are as expected.
+
+    :ivar released_at: when a held certificate is released, for delta CRLs.
+    """
 
     reference: CertificateReference
     expected_status: CertificateStatus
@@ -68,6 +72,7 @@ class UpdateCertificate:
     reason: RevocationReason | None = None
     revoked_at: datetime | None = None
     invalidity_at: datetime | None = None
+    released_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,9 +216,15 @@ class UpdateAuthority:
 
 @dataclass(frozen=True, slots=True)
 class InsertCRL:
-    """A CRL; conflicts unless its number is above all earlier ones of the authority."""
+    """A CRL; conflicts unless its number is above all earlier ones of the authority.
+
+    A full one lets go of the released entries that are not on it any more.
+
+    :ivar delta: the delta CRL of the same number, made at the same time.
+    """
 
     record: CRLRecord
+    delta: CRLRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,12 +371,37 @@ class Store(Protocol):
 
     async def list_authorities(self) -> Sequence[AuthorityRecord]: ...
 
-    async def latest_crl(self, authority: str) -> CRLRecord | None: ...
+    async def latest_crl(
+        self, authority: str, partition: int = 0, *, delta: bool = False
+    ) -> CRLRecord | None: ...
 
-    async def revoked_entries(
-        self, authority: str, not_expired_at: datetime
-    ) -> Sequence[RevokedEntry]:
-        """All entries of a full CRL: revoked and held, not expired, by serial."""
+    async def crl_head(
+        self, authority: str, partition: int = 0, *, delta: bool = False
+    ) -> CRLHead | None:
+        """The latest CRL without its octets."""
+        ...
+
+    async def crl_partitions(self, authority: str) -> int:
+        """The highest partition that has a CRL or an entry."""
+        ...
+
+    async def crl_revision(self, authority: str, partition: int) -> int:
+        """The last change of an entry of one CRL; 0 when there is none."""
+        ...
+
+    def read_crl_entries(
+        self,
+        authority: str,
+        partition: int,
+        *,
+        not_expired_at: datetime,
+        after: int | None = None,
+    ) -> CRLEntries:
+        """Entries of certificates not expired then, by serial; blocks: for a worker.
+
+        :param after: for a delta CRL: what changed after this revision, released ones
+            too; None for a full one.
+        """
         ...
 
     async def find_key_handle(self, name: str) -> KeyHandleRecord | None: ...

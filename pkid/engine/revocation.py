@@ -90,6 +90,7 @@ async def revoke(
             reason=after.reason,
             revoked_at=after.revoked_at,
             invalidity_at=after.invalidity_at,
+            released_at=now,
         ),
         audit.of_action(
             now,

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from twisted.internet.defer import Deferred
 
+from pkid.engine.model import CRLEntries
 from pkid.engine.ports import Write
 from pkid.errors import ErrorCode, PKIError
 from pkid.storage.backup import copy_database
 from pkid.storage.connections import connect_reader, connect_writer
+from pkid.storage.crlentries import CRLScope, read_crl_entries
 from pkid.storage.directory import (
     DirectoryLock,
     Reserve,
@@ -117,6 +120,24 @@ class FileStore(StoreReads):
             ``UNAVAILABLE`` when the store cannot write.
         """
         return self._group.commit(writes)
+
+    def read_crl_entries(
+        self,
+        authority: str,
+        partition: int,
+        *,
+        not_expired_at: datetime,
+        after: int | None = None,
+    ) -> CRLEntries:
+        """What a CRL is made of; blocks, so run it in a worker thread.
+
+        :raises PKIError: as `pkid.storage.crlentries.read_crl_entries` says.
+        """
+        return read_crl_entries(
+            self._directory / DATABASE,
+            CRLScope(authority, partition, after),
+            not_expired_at,
+        )
 
     def close(self) -> Deferred[None]:
         """Answer what waits, then let go of files and lock; fires when that is done."""

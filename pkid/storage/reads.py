@@ -25,10 +25,10 @@ from pkid.engine.model import (
     CertificateState,
     Credential,
     CredentialKind,
+    CRLHead,
     CRLRecord,
     EndEntity,
     KeyHandleRecord,
-    RevokedEntry,
     TransactionKey,
     TransactionRecord,
     TransactionStatus,
@@ -55,6 +55,11 @@ _AUTHORITY: Final = (
     "SELECT name, certificate, chain, key, created, crl_number, active, "
     "predecessor, phase, links "
     "FROM authorities "
+)
+_CRL_HEAD: Final = f"SELECT {rows.CRL_HEAD} FROM crls "
+_CRL: Final = f"SELECT {rows.CRL_HEAD}, der FROM crls "
+_LATEST_CRL: Final = (
+    "WHERE authority = ? AND part = ? AND delta = ? ORDER BY number DESC LIMIT 1"
 )
 _AUDIT: Final = "SELECT sequence, digest, event FROM audit "
 _RECENT_AUDIT: Final = f"""{_AUDIT}
@@ -368,27 +373,41 @@ class StoreReads:
         found = [rows.to_authority(row, self._text) for row in self._all(_AUTHORITY)]
         return sorted(found, key=lambda record: record.name)
 
-    async def latest_crl(self, authority: str) -> CRLRecord | None:
-        """The CRL with the highest number of an authority."""
+    async def latest_crl(
+        self, authority: str, partition: int = 0, *, delta: bool = False
+    ) -> CRLRecord | None:
+        """The CRL with the highest number of an authority, or of a partition of it."""
         row = self._one(
-            "SELECT authority, number, this_update, next_update, der FROM crls "
-            "WHERE authority = ? ORDER BY number DESC LIMIT 1",
-            (self._number(authority),),
+            _CRL + _LATEST_CRL, (self._number(authority), partition, delta)
         )
         return None if row is None else rows.to_crl(row, self._text)
 
-    async def revoked_entries(
-        self, authority: str, not_expired_at: datetime
-    ) -> Sequence[RevokedEntry]:
-        """All entries of a full CRL, by serial; read from one index alone."""
-        found = self._all(
-            "SELECT serial, revoked_at, reason, invalidity_at FROM certificates "
-            "INDEXED BY certificates_revoked "
-            "WHERE status IN (3, 4) AND authority = ? AND not_after >= ? "
-            "ORDER BY serial",
-            (self._number(authority), rows.from_time(not_expired_at)),
+    async def crl_head(
+        self, authority: str, partition: int = 0, *, delta: bool = False
+    ) -> CRLHead | None:
+        """The same without its octets, which are not read."""
+        row = self._one(
+            _CRL_HEAD + _LATEST_CRL, (self._number(authority), partition, delta)
         )
-        return [rows.to_revoked_entry(row) for row in found]
+        return None if row is None else rows.to_crl_head(row, self._text)
+
+    async def crl_partitions(self, authority: str) -> int:
+        """The highest partition that has a CRL or an entry."""
+        row = self._one(
+            "SELECT max((SELECT coalesce(max(part), 0) FROM crls WHERE authority = ?1),"
+            " (SELECT coalesce(max(part), 0) FROM crl_entries WHERE authority = ?1))",
+            (self._number(authority),),
+        )
+        return 0 if row is None else row[0]
+
+    async def crl_revision(self, authority: str, partition: int) -> int:
+        """The last change of an entry of one CRL."""
+        row = self._one(
+            "SELECT coalesce(max(revision), 0) FROM crl_entries "
+            "WHERE authority = ? AND part = ?",
+            (self._number(authority), partition),
+        )
+        return 0 if row is None else row[0]
 
     async def find_key_handle(self, name: str) -> KeyHandleRecord | None:
         """The key of ours with this name."""

@@ -29,12 +29,12 @@ from pkid.engine.model import (
     Credential,
     CredentialBinding,
     CredentialKind,
+    CRLHead,
     CRLRecord,
     EndEntity,
     EntityStatus,
     KeyHandleRecord,
     RevocationReason,
-    RevokedEntry,
     TransactionKey,
     TransactionRecord,
     TransactionStatus,
@@ -70,7 +70,7 @@ CERTIFICATE_COLUMNS: Final = (
     "authority, serial, subject, fingerprint, spki_hash, subject_key_id, entity, "
     "profile, alias, protocol, requester, not_before, not_after, issued_at, status, "
     "update_state, reason, revoked_at, invalidity_at, replaces_authority, "
-    "replaces_serial, credential"
+    "replaces_serial, credential, crl_partition"
 )
 TRANSACTION_COLUMNS: Final = (
     "transaction_id, alias, protocol, requester, request_hash, status, created, due, "
@@ -173,6 +173,7 @@ def from_certificate(record: CertificateRecord, number: NameNumber) -> Row:
         None if replaces is None else number(replaces.authority),
         None if replaces is None else from_serial(replaces.serial),
         record.credential,
+        record.crl_partition,
     )
 
 
@@ -199,6 +200,7 @@ def to_certificate(row: Row, text: NameText) -> CertificateRecord:
         invalidity_at=to_optional_time(row[18]),
         replaces=to_reference(row[19], row[20], text),
         credential=row[21],
+        crl_partition=row[22],
     )
 
 
@@ -219,16 +221,6 @@ def to_reference(
     if authority is None or serial is None:
         return None
     return CertificateReference(text(authority), to_serial(serial))
-
-
-def to_revoked_entry(row: Row) -> RevokedEntry:
-    """Entry of (serial, revoked_at, reason, invalidity_at)."""
-    return RevokedEntry(
-        to_serial(row[0]),
-        to_time(row[1] or 0),
-        RevocationReason(row[2] or 0),
-        to_optional_time(row[3]),
-    )
 
 
 # --- transactions ---------------------------------------------------------------
@@ -439,15 +431,46 @@ def _certificates(octets: bytes) -> tuple[bytes, ...]:
     return tuple(found.raw_elements(MAX_CHAIN))
 
 
-def to_crl(row: Row, text: NameText) -> CRLRecord:
-    """Record of (authority, number, this_update, next_update, der)."""
-    return CRLRecord(
-        authority=text(row[0]),
-        number=to_serial(row[1]),
-        this_update=to_time(row[2]),
-        next_update=to_time(row[3]),
-        der=row[4],
+CRL_HEAD: Final = (
+    "authority, part, delta, number, base, this_update, next_update, revision"
+)
+
+
+def from_crl(record: CRLRecord, authority: int | None) -> Row:
+    """Row of ``crls``: `CRL_HEAD` and the octets."""
+    return (
+        authority,
+        record.partition,
+        int(record.base is not None),
+        from_serial(record.number),
+        from_serial(record.base or 0),
+        from_time(record.this_update),
+        from_time(record.next_update),
+        record.revision,
+        record.der,
     )
+
+
+def _crl_fields(row: Row, text: NameText) -> dict[str, Any]:
+    return {
+        "authority": text(row[0]),
+        "partition": row[1],
+        "number": to_serial(row[3]),
+        "base": to_serial(row[4]) if row[2] else None,
+        "this_update": to_time(row[5]),
+        "next_update": to_time(row[6]),
+        "revision": row[7],
+    }
+
+
+def to_crl_head(row: Row, text: NameText) -> CRLHead:
+    """Head of `CRL_HEAD`."""
+    return CRLHead(**_crl_fields(row, text))
+
+
+def to_crl(row: Row, text: NameText) -> CRLRecord:
+    """Record of `CRL_HEAD` and the octets."""
+    return CRLRecord(**_crl_fields(row, text), der=row[8])
 
 
 def to_key_handle(row: Row) -> KeyHandleRecord:

@@ -11,8 +11,15 @@ import hashlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
+from pkid.crypto.crls import encode_crl_entry
+from pkid.engine.model import (
+    CertificateReference,
+    CertificateStatus,
+    RevocationReason,
+)
 from pkid.engine.ports import (
     AppendAudit,
     ConsumeCredential,
@@ -91,6 +98,25 @@ _USE_ONCE: Final = (
     "UPDATE credentials SET uses_left = uses_left - 1 WHERE id = ? "
     "AND uses_left > 0 AND (expires IS NULL OR expires > ?)"
 )
+_INSERT_CRL: Final = (
+    f"INSERT INTO crls ({rows.CRL_HEAD}, der) "
+    f"VALUES ({rows.marks(rows.CRL_HEAD + ', der')})"
+)
+_FORGET_CRLS: Final = """
+DELETE FROM crls WHERE authority = ?1 AND part = ?2 AND delta = ?3
+AND number <= (SELECT number FROM crls WHERE authority = ?1 AND part = ?2
+    AND delta = ?3 ORDER BY number DESC LIMIT 1 OFFSET ?4)
+"""
+_UPSERT_ENTRY: Final = """
+INSERT INTO crl_entries
+    (authority, part, serial, not_after, released, revision, entry)
+SELECT authority, crl_partition, serial, not_after, ?, ?, ?
+FROM certificates WHERE authority = ? AND serial = ?
+ON CONFLICT (authority, part, serial) DO UPDATE SET
+    released = excluded.released, revision = excluded.revision, entry = excluded.entry
+"""
+#: Statuses of certificates that are on a CRL.
+_ON_CRL: Final = (CertificateStatus.HELD, CertificateStatus.REVOKED)
 # One statement, run by SQLite alone: it needs no Python for each row.
 _INDEX_TERMS: Final = """
 INSERT OR IGNORE INTO audit_terms (term, sequence, by_prefix)
@@ -100,6 +126,15 @@ WHERE audit.sequence > ? AND audit.sequence <= ?
 AND field.key IN
     ('peer', 'transaction', 'certificate', 'entity', 'subject', 'actor')
 """
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a CRL is to say of a certificate."""
+
+    reason: RevocationReason | None
+    at: datetime | None
+    invalidity_at: datetime | None
 
 
 def chain(previous: bytes, event: str) -> bytes:
@@ -117,6 +152,7 @@ class _Mark:
 
     sequence: int
     digest: bytes
+    revision: int
     names: int
 
 
@@ -137,6 +173,7 @@ class UnitWriter:
         "_indexed",
         "_names",
         "_outbox_id",
+        "_revision",
         "_sequence",
         "_table",
     )
@@ -149,6 +186,7 @@ class UnitWriter:
         self._sequence = 0
         self._digest = FIRST_DIGEST
         self._indexed = 0
+        self._revision = 0
         self._outbox_id = 0
         self._table: dict[type, Callable[[Any], None]] = {
             InsertCertificate: self._insert_certificate,
@@ -189,6 +227,9 @@ class UnitWriter:
         (self._indexed,) = find(
             "SELECT value FROM meta WHERE key = 'audit-indexed'"
         ).fetchone()
+        (self._revision,) = find(
+            "SELECT value FROM meta WHERE key = 'crl-revision'"
+        ).fetchone()
         (highest,) = find("SELECT coalesce(max(id), 0) FROM outbox").fetchone()
         # Never an id again within one run: a late Dequeue must not hit a new task.
         self._outbox_id = max(self._outbox_id, highest)
@@ -216,7 +257,9 @@ class UnitWriter:
         :raises sqlite3.Error: the state of the whole batch is not known.
         """
         execute = self._cursor.execute
-        mark = _Mark(self._sequence, self._digest, len(self._fresh_names))
+        mark = _Mark(
+            self._sequence, self._digest, self._revision, len(self._fresh_names)
+        )
         execute("SAVEPOINT unit")
         unfinished = True
         try:
@@ -231,6 +274,7 @@ class UnitWriter:
 
     def _return_to(self, mark: _Mark) -> None:
         self._sequence, self._digest = mark.sequence, mark.digest
+        self._revision = mark.revision
         while len(self._fresh_names) > mark.names:
             del self._names[self._fresh_names.pop()]
 
@@ -284,6 +328,10 @@ class UnitWriter:
             "INSERT INTO certificate_der (id, der) VALUES (?, ?)",
             (self._cursor.lastrowid, write.der),
         )
+        record = write.record
+        if record.status in _ON_CRL:
+            told = _Told(record.reason, record.revoked_at, record.invalidity_at)
+            self._tell_crl(record.reference, told)
 
     def _update_certificate(self, write: UpdateCertificate) -> None:
         self._change(
@@ -303,6 +351,13 @@ class UnitWriter:
                 int(write.expected_update_state),
             ),
         )
+        if write.status in _ON_CRL:
+            told = _Told(write.reason, write.revoked_at, write.invalidity_at)
+            self._tell_crl(write.reference, told)
+        elif write.expected_status in _ON_CRL:
+            # It leaves the full CRL; delta CRLs have to say so.
+            released = RevocationReason.REMOVE_FROM_CRL
+            self._tell_crl(write.reference, _Told(released, write.released_at, None))
 
     # --- transactions ---------------------------------------------------------------
 
@@ -443,21 +498,38 @@ class UnitWriter:
             "UPDATE authorities SET crl_number = ? WHERE name = ? AND crl_number < ?",
             (number, authority, number),
         )
+        made = (record,) if write.delta is None else (record, write.delta)
+        for one in made:
+            row = rows.from_crl(one, authority)
+            self._cursor.execute(_INSERT_CRL, row)
+            self._cursor.execute(_FORGET_CRLS, (*row[:3], CRLS_KEPT))
+        if record.base is None:
+            self._cursor.execute(
+                "DELETE FROM crl_entries WHERE authority = ? AND part = ? "
+                "AND released = 1 AND revision <= ?",
+                (authority, record.partition, record.revision),
+            )
+
+    def _tell_crl(self, reference: CertificateReference, told: _Told) -> None:
+        """Keep what the next CRL says of a certificate."""
+        self._revision += 1
         self._cursor.execute(
-            "INSERT INTO crls (authority, number, this_update, next_update, der) "
-            "VALUES (?, ?, ?, ?, ?)",
+            _UPSERT_ENTRY,
             (
-                authority,
-                number,
-                rows.from_time(record.this_update),
-                rows.from_time(record.next_update),
-                record.der,
+                int(told.reason is RevocationReason.REMOVE_FROM_CRL),
+                self._revision,
+                encode_crl_entry(
+                    reference.serial,
+                    told.at or rows.to_time(0),
+                    int(told.reason or 0),
+                    told.invalidity_at,
+                ),
+                self._names.get(reference.authority),
+                rows.from_serial(reference.serial),
             ),
         )
         self._cursor.execute(
-            "DELETE FROM crls WHERE authority = ?1 AND number <= (SELECT number "
-            "FROM crls WHERE authority = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
-            (authority, CRLS_KEPT),
+            "UPDATE meta SET value = ? WHERE key = 'crl-revision'", (self._revision,)
         )
 
     def _insert_key_handle(self, write: InsertKeyHandle) -> None:

@@ -169,6 +169,8 @@ def _ocsp(path: str) -> tuple[Route, ...]:
 
 STATUS_ROUTES = (
     _get("/crls/<alias>.crl", "status", "crl"),
+    _get("/crls/<alias>-delta.crl", "status", "delta-crl"),
+    _get("/crls/<alias>/<rest>", "status", "crl-partition"),
     _get("/certificates/<alias>.cer", "status", "certificate"),
     *_ocsp("/ocsp"),
     *_ocsp("/ejbca/publicweb/status/ocsp"),

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from pkid.crypto.crls import encode_crl_entry
 from pkid.engine.model import (
     ApprovalStatus,
     AuthorityPhase,
     CertificateReference,
+    CertificateState,
     CertificateStatus,
     CredentialKind,
     EntityStatus,
@@ -70,6 +72,18 @@ def revocation(number: int, **changes: Any) -> UpdateCertificate:
         "invalidity_at": NOW,
     }
     return UpdateCertificate(**(values | changes))
+
+
+def release(number: int) -> UpdateCertificate:
+    return revocation(
+        number,
+        expected_status=CertificateStatus.HELD,
+        status=CertificateStatus.ACTIVE,
+        reason=None,
+        revoked_at=None,
+        invalidity_at=None,
+        released_at=NOW + DAY,
+    )
 
 
 def step(number: int, version: int, **changes: Any) -> UpdateTransaction:
@@ -201,26 +215,89 @@ class StoreContract:
             invalidity_at=None,
         )
         resolve(store.commit(held, revocation(3), revocation(4)))
-        entries = resolve(store.revoked_entries("issuing", NOW + HOUR))
-        assert [entry.serial for entry in entries] == [
-            samples.serial(3),
-            samples.serial(5),
-        ]
-        assert entries[0].reason is RevocationReason.KEY_COMPROMISE
-        assert (entries[0].revoked_at, entries[0].invalidity_at) == (NOW + HOUR, NOW)
-        assert entries[1].invalidity_at is None
-        assert resolve(store.revoked_entries("root", NOW)) == []
-        release = revocation(
-            5,
-            expected_status=CertificateStatus.HELD,
-            status=CertificateStatus.ACTIVE,
-            reason=None,
-            revoked_at=None,
-            invalidity_at=None,
+        entries = store.read_crl_entries("issuing", 0, not_expired_at=NOW + HOUR)
+        assert entries.count == 2
+        at = NOW + HOUR
+        assert b"".join(entries.pieces) == (
+            encode_crl_entry(samples.serial(3), at, 1, NOW)
+            + encode_crl_entry(samples.serial(5), at, 6)
         )
-        resolve(store.commit(release))
-        entries = resolve(store.revoked_entries("issuing", NOW + HOUR))
-        assert [entry.serial for entry in entries] == [samples.serial(3)]
+        nobody = store.read_crl_entries("root", 0, not_expired_at=NOW)
+        assert (nobody.pieces, nobody.count) == ((), 0)
+        resolve(store.commit(release(5)))
+        entries = store.read_crl_entries("issuing", 0, not_expired_at=NOW + HOUR)
+        assert b"".join(entries.pieces) == encode_crl_entry(
+            samples.serial(3), at, 1, NOW
+        )
+
+    def test_a_delta_has_what_changed_after_a_revision(
+        self, store: Store, resolve: Resolve
+    ) -> None:
+        resolve(store.commit(InsertAuthority(samples.authority())))
+        for number in range(1, 6):
+            record = samples.certificate(number)
+            resolve(store.commit(InsertCertificate(record, b"x")))
+        held = {"status": CertificateStatus.HELD, "invalidity_at": None}
+        hold = revocation(2, reason=RevocationReason.CERTIFICATE_HOLD, **held)
+        resolve(store.commit(revocation(1), hold))
+        base = store.read_crl_entries("issuing", 0, not_expired_at=NOW)
+        assert resolve(store.crl_revision("issuing", 0)) == base.revision
+        resolve(store.commit(revocation(4), release(2)))
+        change = store.read_crl_entries(
+            "issuing", 0, not_expired_at=NOW, after=base.revision
+        )
+        assert b"".join(change.pieces) == (
+            encode_crl_entry(samples.serial(2), NOW + DAY, 8)
+            + encode_crl_entry(samples.serial(4), NOW + HOUR, 1, NOW)
+        )
+        assert change.revision > base.revision
+        assert resolve(store.crl_revision("issuing", 0)) == change.revision
+        full = replace(samples.crl(1), revision=change.revision)
+        resolve(store.commit(InsertCRL(full)))
+        later = store.read_crl_entries(
+            "issuing", 0, not_expired_at=NOW, after=base.revision
+        )
+        assert later.count == 1
+
+    def test_a_certificate_is_on_the_crl_of_its_partition(
+        self, store: Store, resolve: Resolve
+    ) -> None:
+        for number in (1, 2):
+            record = samples.certificate(number, crl_partition=number)
+            resolve(store.commit(InsertCertificate(record, b"x")))
+            assert resolve(store.find_certificate(record.reference)) == record
+        resolve(store.commit(revocation(2)))
+        counts = [
+            store.read_crl_entries("issuing", part, not_expired_at=NOW).count
+            for part in (0, 1, 2)
+        ]
+        assert counts == [0, 0, 1]
+        assert resolve(store.crl_partitions("issuing")) == 2
+        assert resolve(store.crl_partitions("root")) == 0
+        assert resolve(store.crl_revision("issuing", 1)) == 0
+
+    def test_a_unit_that_conflicts_leaves_no_entry(
+        self, store: Store, resolve: Resolve
+    ) -> None:
+        resolve(store.commit(InsertCertificate(samples.certificate(1), b"x")))
+        refuse(resolve, store, revocation(1), revocation(1))
+        entries = store.read_crl_entries("issuing", 0, not_expired_at=NOW)
+        assert (entries.count, entries.revision) == (0, 0)
+        resolve(store.commit(revocation(1)))
+        assert resolve(store.crl_revision("issuing", 0)) == 1
+
+    def test_the_state_of_a_certificate_is_found_alone(
+        self, store: Store, resolve: Resolve
+    ) -> None:
+        reference = samples.certificate(1).reference
+        assert resolve(store.find_state(reference)) is None
+        resolve(store.commit(InsertCertificate(samples.certificate(1), b"x")))
+        active = CertificateState(CertificateStatus.ACTIVE, None, None)
+        assert resolve(store.find_state(reference)) == active
+        resolve(store.commit(revocation(1)))
+        assert resolve(store.find_state(reference)) == CertificateState(
+            CertificateStatus.REVOKED, RevocationReason.KEY_COMPROMISE, NOW + HOUR
+        )
 
     def test_pages_of_a_search_give_every_certificate_once_newest_first(
         self, store: Store, resolve: Resolve
@@ -554,6 +631,24 @@ class StoreContract:
         refuse(resolve, store, InsertCRL(samples.crl(1, "nobody")))
 
     @pytest.mark.requirement("SEC-111")
+    def test_each_kind_of_crl_has_its_own_latest(
+        self, store: Store, resolve: Resolve
+    ) -> None:
+        resolve(store.commit(InsertAuthority(samples.authority())))
+        part = replace(samples.crl(2), partition=3, revision=7)
+        full = replace(samples.crl(4), revision=9)
+        delta = replace(full, base=1, der=b"delta")
+        resolve(store.commit(InsertCRL(samples.crl(1))))
+        resolve(store.commit(InsertCRL(part)))
+        resolve(store.commit(InsertCRL(full, delta)))
+        assert resolve(store.latest_crl("issuing")) == full
+        assert resolve(store.latest_crl("issuing", delta=True)) == delta
+        assert resolve(store.latest_crl("issuing", 3)) == part
+        assert resolve(store.latest_crl("issuing", 3, delta=True)) is None
+        head = resolve(store.crl_head("issuing", delta=True))
+        assert (head.number, head.base, head.revision) == (4, 1, 9)
+        assert resolve(store.crl_partitions("issuing")) == 3
+
     def test_a_key_has_one_name_and_one_purpose(
         self, store: Store, resolve: Resolve
     ) -> None:

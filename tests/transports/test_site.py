@@ -73,12 +73,39 @@ def test_status_and_operations_paths() -> None:
 
 def test_longest_end_of_a_pattern_wins_whatever_the_order_of_rows() -> None:
     delta = Route(
-        pattern="/crls/<alias>-delta.crl", responder="status", operation="delta"
+        pattern="/crls/<alias>-other.crl", responder="status", operation="other"
     )
     for rows in ((*STATUS_ROUTES, delta), (delta, *STATUS_ROUTES)):
         site = Site({"status": Recorder()}, rows)
-        assert found("/crls/a-delta.crl", site) == ("status", "a", "delta")
+        assert found("/crls/a-other.crl", site) == ("status", "a", "other")
         assert found("/crls/a.crl", site) == ("status", "a", "crl")
+
+
+@pytest.mark.parametrize(
+    ("path", "alias", "operation", "rest"),
+    [
+        ("/ocsp", "", "ocsp", ""),
+        ("/ocsp/", "", "ocsp", ""),
+        ("/ocsp/ME8wTT/A+==", "", "ocsp", "ME8wTT/A+=="),
+        ("/ocsp/ME8wTT%2FA%2B%3d", "", "ocsp", "ME8wTT/A+="),
+        ("/ocsp//a//b", "", "ocsp", "/a//b"),
+        ("/ejbca/publicweb/status/ocsp/MA", "", "ocsp", "MA"),
+        ("/crls/issuing-delta.crl", "issuing", "delta-crl", ""),
+        ("/crls/issuing/3.crl", "issuing", "crl-partition", "3.crl"),
+    ],
+)
+def test_the_rest_of_a_path_goes_with_its_row(
+    path: str, alias: str, operation: str, rest: str
+) -> None:
+    target = SITE.find(path)
+    assert target is not None
+    assert (target.alias, target.operation, target.rest) == (alias, operation, rest)
+
+
+def test_two_rows_for_the_same_rest_are_a_fault() -> None:
+    row = Route(pattern="/x/<rest>", responder="status")
+    with pytest.raises(ValueError, match="two routes"):
+        Site({"status": Recorder()}, (row, row))
 
 
 def test_rows_without_their_responder_do_not_exist() -> None:

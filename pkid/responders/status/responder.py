@@ -9,6 +9,7 @@ so then the answer is 503 and an alarm in the log.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final, Protocol
@@ -29,6 +30,7 @@ CERTIFICATE_TYPE: Final = "application/pkix-cert"
 #: A revocation is on the CRL at once: caches must not hide it for long.
 CRL_MAX_AGE: Final = timedelta(minutes=5)
 CERTIFICATE_MAX_AGE: Final = timedelta(hours=1)
+_PARTITION: Final = re.compile(r"([1-9][0-9]{0,3})(-delta)?\.crl").fullmatch
 
 
 class Engine(Protocol):
@@ -47,25 +49,52 @@ class Engine(Protocol):
         """The certificate of exactly this authority."""
         ...
 
-    def latest_crl(self, authority: str) -> Awaitable[CRLRecord]:
+    def latest_crl(
+        self, authority: str, partition: int = 0, *, delta: bool = False
+    ) -> Awaitable[CRLRecord]:
         """The current CRL; ``UNAVAILABLE`` when it is overdue."""
         ...
 
 
 class CRLResponder:
-    """Serves the current full CRL of an authority."""
+    """Serves the current CRLs of an authority: full, delta, of a partition."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
 
     async def respond(self, exchange: Exchange) -> Reply:
-        """Answer ``/crls/<authority>.crl``.
+        """Answer ``/crls/<authority>.crl``, the full CRL.
 
         :raises PKIError: ``NOT_FOUND``; ``UNAVAILABLE`` when the CRL is overdue.
         """
-        _check_known(self._engine, exchange.alias)
-        record = await self._engine.latest_crl(exchange.alias)
+        return await self.serve(exchange, exchange.alias)
+
+    async def respond_delta(self, exchange: Exchange) -> Reply:
+        """Answer ``/crls/<authority>-delta.crl``."""
+        return await self.serve(exchange, exchange.alias, delta=True)
+
+    async def respond_partition(self, exchange: Exchange) -> Reply:
+        """Answer ``/crls/<authority>/<partition>.crl`` and ``...-delta.crl``."""
+        named = _PARTITION(exchange.rest)
+        if named is None:
+            return await _nothing(exchange)
+        number, delta = named.groups()
+        return await self.serve(
+            exchange, exchange.alias, int(number), delta=delta is not None
+        )
+
+    async def serve(
+        self,
+        exchange: Exchange,
+        authority: str,
+        partition: int = 0,
+        *,
+        delta: bool = False,
+    ) -> Reply:
+        """Answer with one CRL, or that the client has it already."""
+        _check_known(self._engine, authority)
+        record = await self._engine.latest_crl(authority, partition, delta=delta)
         left = record.next_update - self._clock.now()
         age = min(CRL_MAX_AGE, max(left, timedelta(0)))
         return reply_to(
@@ -73,7 +102,7 @@ class CRLResponder:
             Representation(
                 octets=record.der,
                 media_type=CRL_TYPE,
-                tag=f"{record.number:x}",
+                tag=f"{record.number:x}{'-delta' if delta else ''}",
                 modified=record.this_update,
                 max_age=int(age.total_seconds()),
             ),
@@ -111,8 +140,11 @@ class StatusResponder:
     log = Logger()
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
+        crls = CRLResponder(engine, clock)
         self._operations: dict[str, Callable[[Exchange], Awaitable[Reply]]] = {
-            "crl": CRLResponder(engine, clock).respond,
+            "crl": crls.respond,
+            "delta-crl": crls.respond_delta,
+            "crl-partition": crls.respond_partition,
             "certificate": CertificateResponder(engine).respond,
             "ocsp": OCSPResponder(engine.status).respond,
         }

@@ -62,6 +62,7 @@ CREATE TABLE certificates (
     replaces_authority INTEGER,
     replaces_serial BLOB,
     credential INTEGER,
+    crl_partition INTEGER NOT NULL,
     UNIQUE (authority, serial)
 ) STRICT;
 
@@ -75,11 +76,7 @@ CREATE INDEX certificates_entity ON certificates (entity);
 CREATE INDEX certificates_subject ON certificates (subject);
 -- Pages "newest first"; it grows at its end only, as the UNIQUE one above.
 CREATE INDEX certificates_issued ON certificates (authority, issued_at);
--- These two cost nothing at issuance of an active certificate. The first holds all that
--- a CRL says, the second finds the rare ones in a search by status.
-CREATE INDEX certificates_revoked ON certificates
-    (authority, serial, not_after, revoked_at, reason, invalidity_at)
-    WHERE status IN (3, 4);
+-- It costs nothing at issuance of an active certificate.
 CREATE INDEX certificates_status ON certificates (status, authority, issued_at)
     WHERE status <> 2;
 
@@ -165,14 +162,38 @@ CREATE TABLE approvals (
 ) STRICT;
 CREATE INDEX approvals_status ON approvals (status, created);
 
+-- "part" 0 is the CRL of certificates that are in no partition; "base" is the number of
+-- the full CRL that a delta CRL builds on, 0 for a full one; "revision" is the last
+-- change of an entry that is on it.
 CREATE TABLE crls (
     authority INTEGER NOT NULL REFERENCES authorities (name),
+    part INTEGER NOT NULL,
+    delta INTEGER NOT NULL,
     number BLOB NOT NULL CHECK (length(number) = 20),
+    base BLOB NOT NULL CHECK (length(base) = 20),
     this_update INTEGER NOT NULL,
     next_update INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
     der BLOB NOT NULL,
-    PRIMARY KEY (authority, number)
+    PRIMARY KEY (authority, part, delta, number)
 ) STRICT;
+
+-- What a CRL says of a certificate, encoded when it was revoked: to make a CRL is to
+-- join them. A released one stays, as removeFromCRL, until a full CRL is made.
+-- "revision" rises with every change; the last is in meta "crl-revision".
+CREATE TABLE crl_entries (
+    authority INTEGER NOT NULL,
+    part INTEGER NOT NULL,
+    serial BLOB NOT NULL CHECK (length(serial) = 20),
+    not_after INTEGER NOT NULL,
+    released INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    entry BLOB NOT NULL,
+    PRIMARY KEY (authority, part, serial)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX crl_entries_revision ON crl_entries (authority, part, revision);
+CREATE INDEX crl_entries_released ON crl_entries (authority, part, revision)
+    WHERE released = 1;
 
 -- "event" is the canonical text that the digest chain covers.
 CREATE TABLE audit (
@@ -202,4 +223,4 @@ CREATE TABLE outbox (
     subject TEXT NOT NULL
 ) STRICT;
 
-INSERT INTO meta (key, value) VALUES ('schema', 1), ('audit-indexed', 0);
+INSERT INTO meta (key, value) VALUES ('schema', 1), ('audit-indexed', 0), ('crl-revision', 0);
