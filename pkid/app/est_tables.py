@@ -60,6 +60,16 @@ _OWN = (
         "A renewal that leaves out the alternative names of its certificate: `copy`"
         " them, or `refuse` it. strongSwan leaves them out.",
     ),
+    Key(
+        "change_names",
+        Flag(),
+        "Whether a renewal may ask for other names (ChangeSubjectName, RFC 6402).",
+    ),
+    Key(
+        "sha1_possession",
+        Flag(),
+        "Take SHA-1 in the self-signature of a request, for old devices.",
+    ),
     Key("chain", Flag(), "Send the CA certificates behind the new certificate too."),
     Key(
         "csr_attributes",

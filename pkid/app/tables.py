@@ -339,6 +339,11 @@ ENTRANCE_KEYS: Final = (
     Key("renewal", Flag(), "Whether certificates may be renewed here."),
     Key("renewal_same_key", Flag(), "Whether a renewal may keep its key."),
     Key(
+        "renew_expired",
+        DURATION,
+        "How long after its end a certificate may still be renewed with itself.",
+    ),
+    Key(
         "revoke_replaced",
         Flag(),
         "Revoke the old certificate (superseded) once the new one is confirmed.",
@@ -369,7 +374,7 @@ CMP_ALIAS = Table(
     doc="One CMP entrance: the label in the URL, or the alias of a TCP listener. A"
     " file that has any `[cmp.alias.*]` replaces all built-in ones.",
     records=(Alias, CMPAlias),
-    given=("name", "protocol", "alias"),
+    given=("name", "protocol", "alias", "sha1_possession", "change_names"),
     keys=(
         Key(
             PRESET_KEY,

@@ -109,6 +109,9 @@ class Alias:
         a vendor's unit that is registered without them; "" takes those of the request.
     :ivar revoke_replaced: revoke the old certificate (superseded) after a renewal.
     :ivar possession: ways to prove possession that are taken.
+    :ivar sha1_possession: take SHA-1 in self-signatures of requests, for old devices.
+    :ivar renew_expired: how long after its end a certificate may still be renewed.
+    :ivar change_names: whether a renewal may ask for other names than those it has.
     :ivar key_generation: make keys for requests that bring none.
     """
 
@@ -134,6 +137,9 @@ class Alias:
     revoke_replaced: bool = False
     registration_authorities: tuple[str, ...] = ()
     possession: frozenset[PossessionMethod] = POSSESSION_METHODS
+    sha1_possession: bool = False
+    renew_expired: timedelta = timedelta(0)
+    change_names: bool = False
     key_generation: bool = False
 
 

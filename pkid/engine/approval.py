@@ -176,6 +176,7 @@ def encode_enrollment(request: EnrollmentRequest) -> bytes:
             "request_hash": _text(request.request_hash),
             "profile": request.profile,
             "renews": _reference_parts(request.renews),
+            "changes_names": request.changes_names,
             "confirmation": request.confirmation
             and request.confirmation.total_seconds(),
         },
@@ -223,6 +224,7 @@ def decode_enrollment(octets: bytes) -> EnrollmentRequest:
         request_hash=_octets(values["request_hash"]) or b"",
         profile=values["profile"],
         renews=_reference(values["renews"]),
+        changes_names=values["changes_names"],
         confirmation=None if seconds is None else timedelta(seconds=seconds),
     )
 

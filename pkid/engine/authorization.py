@@ -82,7 +82,7 @@ class Authorization:
         :raises PKIError: ``NOT_AUTHORIZED``, ``BAD_TEMPLATE`` (no name, unknown
             profile), ``CERTIFICATE_REVOKED`` and ``BAD_REQUEST`` for renewals.
         """
-        await self._check_signer(request.requester)
+        await self._check_signer(request, now)
         renews = None
         if request.renews is not None:
             renews = await self._renewable(request.renews, alias, now)
@@ -113,8 +113,12 @@ class Authorization:
             renews=renews,
         )
 
-    async def _check_signer(self, requester: Requester) -> None:
-        """A certificate that is not current asks for nothing (CMP-76, CMP-77)."""
+    async def _check_signer(self, request: EnrollmentRequest, now: datetime) -> None:
+        """A certificate that is not current asks for nothing (CMP-76, CMP-77).
+
+        One that has expired lately asks for its renewal at most.
+        """
+        requester = request.requester
         if requester.kind is not RequesterKind.CERTIFICATE:
             return
         if requester.certificate is None:
@@ -129,6 +133,8 @@ class Authorization:
             raise PKIError(
                 ErrorCode.NOT_AUTHORIZED, "the certificate was not confirmed yet"
             )
+        if record.not_after < now and request.renews is None:
+            raise PKIError(ErrorCode.NOT_AUTHORIZED, "the certificate has expired")
 
     def _profile(
         self, alias: Alias, request: EnrollmentRequest, policies: Policies
@@ -241,6 +247,9 @@ class Authorization:
         entity: EndEntity,
         renews: CertificateRecord | None,
     ) -> tuple[Name | None, tuple[GeneralName, ...] | None]:
+        if request.changes_names:
+            _check_may_change_names(alias)
+            return None, None
         if renews is not None:
             octets = await self._store.get_certificate_der(renews.reference)
             return names_of_certificate(octets)
@@ -268,13 +277,16 @@ class Authorization:
                 "certificates of this kind are not renewed here",
                 hint=f"renewal of alias {alias.name}, or use the CA's own alias",
             )
-        check_renewable(record, now)
+        check_renewable(record, now, alias.renew_expired)
         return record
 
 
-def check_renewable(record: CertificateRecord, now: datetime) -> None:
+def check_renewable(
+    record: CertificateRecord, now: datetime, grace: timedelta = timedelta(0)
+) -> None:
     """Refuse the renewal of a certificate that is not valid and current.
 
+    :param grace: how long after its end it may still be renewed.
     :raises PKIError: ``CERTIFICATE_REVOKED`` when revoked, held, already updated or
         being updated; ``NOT_AUTHORIZED`` when expired.
 
@@ -296,8 +308,17 @@ def check_renewable(record: CertificateRecord, now: datetime) -> None:
         raise PKIError(
             ErrorCode.NOT_AUTHORIZED, "the certificate was not confirmed yet"
         )
-    if record.not_after < now:
+    if record.not_after + grace < now:
         raise PKIError(ErrorCode.NOT_AUTHORIZED, "the certificate has expired")
+
+
+def _check_may_change_names(alias: Alias) -> None:
+    if not alias.change_names:
+        raise PKIError(
+            ErrorCode.NOT_AUTHORIZED,
+            "names are not changed here",
+            hint=f"change_names of alias {alias.name}",
+        )
 
 
 def check_subject_pattern(pattern: str, subject: Name) -> None:

@@ -94,13 +94,15 @@ class Identification:
             raise PKIError(
                 ErrorCode.CERTIFICATE_REVOKED, "the signer's certificate is revoked"
             )
-        if not record.not_before <= now <= record.not_after:
+        is_authority = _is_listed_authority(alias, record, leaf)
+        grace = timedelta(0) if is_authority else alias.renew_expired
+        if not record.not_before <= now <= record.not_after + grace:
             raise PKIError(
                 ErrorCode.SIGNER_NOT_TRUSTED,
                 "the signer's certificate is not within its validity",
             )
         kind = RequesterKind.CERTIFICATE
-        if _is_listed_authority(alias, record, leaf):
+        if is_authority:
             kind = RequesterKind.REGISTRATION_AUTHORITY
         elif (
             record.reference.authority != alias.authority

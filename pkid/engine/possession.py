@@ -55,7 +55,7 @@ def check(request: EnrollmentRequest, plan: CertificatePlan, alias: Alias) -> No
     match proof:
         case SignedPossession():
             check_taken(PossessionMethod.SIGNATURE, alias)
-            verify_possession(proof, key)
+            verify_possession(proof, key, allow_sha1=alias.sha1_possession)
         case VouchedPossession() | SystemPossession():
             _check_vouched(proof, request.requester)
         case ProvenPossession():

@@ -9,12 +9,14 @@ by who asks and what is asked for, without the channel binding, which differs.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pkid.asn1 import oids
 from pkid.asn1.cms.signed import encode_certs_only
-from pkid.asn1.names import Name
+from pkid.asn1.names import EMPTY, Name
 from pkid.asn1.x509 import Extension, encode_extensions
 from pkid.crypto.certificates import Certificate
+from pkid.crypto.extensions import subject_alternative_name
 from pkid.crypto.possession import SignedPossession
 from pkid.engine.model import (
     CertificateReference,
@@ -29,6 +31,7 @@ from pkid.engine.model import (
     make_requested_certificate,
 )
 from pkid.errors import ErrorCode, PKIError
+from pkid.messages.changename import ChangeSubjectName
 from pkid.messages.est import CERTS_ONLY
 from pkid.messages.pkcs10 import CertificationRequest
 from pkid.responders.base import Reply
@@ -48,19 +51,22 @@ _ACCEPTED = 202
 class Wanted:
     """What a request asks for.
 
+    :ivar subject: of the new certificate, as `extensions` are.
     :ivar renews: the certificate that is taken over from.
+    :ivar changes_names: whether the names are said to be other ones.
     """
 
     csr: CertificationRequest
     subject: Name
     extensions: tuple[Extension, ...]
     renews: CertificateReference | None = None
+    changes_names: bool = False
 
     def digest(self, operation: str) -> bytes:
         """What makes it the same request: names, key and extensions, no binding."""
         parts = (
             operation.encode(),
-            self.csr.subject,
+            self.subject.der,
             self.csr.spki,
             encode_extensions(self.extensions),
         )
@@ -99,10 +105,12 @@ class Enrollment:
         subject = Name.decode(csr.subject)
         extensions = csr.extension_request
         check_binding(request, csr)
-        renews = None
+        wanted = Wanted(csr=csr, subject=subject, extensions=extensions)
         if request.exchange.operation == RENEWAL:
             renews = self._renewed(request, subject, extensions)
-        return Wanted(csr=csr, subject=subject, extensions=extensions, renews=renews)
+            wanted = replace(wanted, renews=renews)
+        change = ChangeSubjectName.of(csr)
+        return wanted if change is None else _changed(wanted, change)
 
     def _renewed(
         self, request: Request, subject: Name, extensions: tuple[Extension, ...]
@@ -154,6 +162,19 @@ def enrollment_request(
         transaction=key,
         request_hash=digest,
         renews=wanted.renews,
+        changes_names=wanted.changes_names,
+    )
+
+
+def _changed(wanted: Wanted, change: ChangeSubjectName) -> Wanted:
+    """The request under the names that its ChangeSubjectName holds."""
+    others = tuple(
+        one for one in wanted.extensions if one.oid != oids.ID_CE_SUBJECT_ALT_NAME
+    )
+    if change.alternative_names:
+        others = (*others, subject_alternative_name(change.alternative_names))
+    return replace(
+        wanted, subject=change.subject or EMPTY, extensions=others, changes_names=True
     )
 
 
