@@ -117,7 +117,7 @@ def require_client(name: str) -> str:
     return path
 
 
-@pytest.fixture(name="require_client")
+@pytest.fixture(name="require_client", scope="session")
 def require_client_fixture() -> Any:
     """Give ``require_client`` to tests, which do not import conftest."""
     return require_client

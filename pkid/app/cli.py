@@ -22,9 +22,16 @@ from pkid.app.escaping import escape
 from pkid.app.hardening import close_to_others
 from pkid.app.kinds import ConfigurationError
 from pkid.app.places import default_state
+from pkid.app.relaying import COMMANDS as RELAYING
 from pkid.errors import PKIError
 
-COMMANDS: Final[tuple[Command, ...]] = (*SETUP, *CHECKS, *ACCESS, *CERTIFICATES)
+COMMANDS: Final[tuple[Command, ...]] = (
+    *SETUP,
+    *CHECKS,
+    *ACCESS,
+    *CERTIFICATES,
+    *RELAYING,
+)
 NOUNS: Final = {
     "clock": "the clock of this host",
     "ca": "certification authorities",
@@ -32,6 +39,7 @@ NOUNS: Final = {
     "entity": "end entities: devices and people",
     "vendor": "units on the allow-list of a vendor",
     "alias": "entrances, as configured",
+    "cmp": "messages of CMP",
     "request": "requests that wait for an operator",
     "certificate": "certificates",
     "trace": "recorded messages",

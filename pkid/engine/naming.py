@@ -54,6 +54,24 @@ def subject_of(
     return Name.of(rdns) if rdns else EMPTY
 
 
+def check_given_subject(subject: Name, rules: EndEntityProfile) -> None:
+    """Hold a subject that was registered, not asked for, to the profile's rules.
+
+    It stands as it is: a mistake of the register is refused, never mended.
+
+    :raises PKIError: ``BAD_TEMPLATE`` naming the field that refused.
+    """
+    for rdn in subject.rdns:
+        _ruled(rdn, rules)
+    present = {value.oid for rdn in subject.rdns for value in rdn}
+    for rule in rules.subject:
+        if rule.required and attribute_oid(rule.field) not in present:
+            raise refuse(
+                f"subject field {rule.field} is required",
+                f"the end entity's registered subject {subject.text()!r} lacks it",
+            )
+
+
 def _kept(rdn: Rdn, profile: CertificateProfile) -> bool:
     subset = profile.subject_subset
     if subset is None:

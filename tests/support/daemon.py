@@ -26,9 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 START_SECONDS = 60.0
 LISTENERS = ("cmp-tcp", "http", "https", "est")
-FREE_PORTS = tuple(
-    f'listener.{name}.endpoint="tcp:0:interface=127.0.0.1"' for name in LISTENERS
-)
+FREE_PORT = "tcp:0:interface=127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +61,7 @@ class Daemon:
         configuration: str | None = None,
         environment: dict[str, str] | None = None,
         wrapper: Sequence[str] = (),
+        listeners: Sequence[str] = LISTENERS,
     ) -> None:
         self.state = folder / "state"
         self.log_path = folder / "pkid.log"
@@ -71,6 +70,7 @@ class Daemon:
         self._folder = folder
         self._environment = environment or {}
         self._wrapper = tuple(wrapper)
+        self._listeners = tuple(listeners)
         self._configuration: Path | None = None
         if configuration is not None:
             self._configuration = folder / "pkid.conf"
@@ -109,8 +109,9 @@ class Daemon:
 
     def command(self) -> list[str]:
         """What starts the daemon."""
+        ports = [f'listener.{one}.endpoint="{FREE_PORT}"' for one in self._listeners]
         sets = [
-            part for text in (*FREE_PORTS, *self.settings) for part in ("--set", text)
+            part for text in (*ports, *self.settings) for part in ("--set", text)
         ]
         given = () if self._configuration is None else ("--config", self._configuration)
         return [
