@@ -30,6 +30,7 @@ from pkid.engine.aliases import AuthoritySettings, OCSPMode, Policies, UnknownSe
 from pkid.engine.authorities import Authorities, Authority
 from pkid.engine.creation import Creation, ServiceCertificate
 from pkid.engine.model import (
+    AuthorityPhase,
     CertificateReference,
     CertificateState,
     CertificateStatus,
@@ -160,7 +161,7 @@ class StatusAnswers:
         Cost: about 10 us when it is kept, a signature and 30 us more when not.
         """
         name = self._authority_of(questions)
-        settings = self._policies().authority(name)
+        settings = self._settings(name)
         signer = self._signers.get(name)
         now = self._clock.now()
         if settings.ocsp is OCSPMode.OFF:
@@ -191,6 +192,9 @@ class StatusAnswers:
             if name is not None:
                 return name
         raise _not_ours()
+
+    def _settings(self, name: str) -> AuthoritySettings:
+        return self._policies().authority(self._authorities.line(name))
 
     async def _state(
         self, name: str, question: StatusQuestion
@@ -253,12 +257,12 @@ class StatusAnswers:
         return fresh
 
     async def _prepare(self, authority: Authority, context: RequestContext) -> int:
-        settings = self._policies().authority(authority.name)
+        settings = self._settings(authority.name)
         before = self._signers.get(authority.name)
         if settings.ocsp is OCSPMode.OFF:
             self._signers.pop(authority.name, None)
             return 0
-        if settings.ocsp is OCSPMode.DIRECT:
+        if _answers_itself(authority, settings):
             after = _own_signer(authority)
         else:
             after = await self._delegate(authority, settings, context)
@@ -296,6 +300,11 @@ class StatusAnswers:
     def signer_of(self, authority: str) -> ResponseSigner | None:
         """Who answers for an authority now."""
         return self._signers.get(authority)
+
+
+def _answers_itself(authority: Authority, settings: AuthoritySettings) -> bool:
+    """Whether the CA's own key signs: by setting, or since it issues nothing more."""
+    return settings.ocsp is OCSPMode.DIRECT or authority.phase is AuthorityPhase.FORMER
 
 
 def _not_ours() -> PKIError:
@@ -438,7 +447,9 @@ class _Work:
 
     def extensions(self, nonce: bytes | None) -> tuple[Extension, ...]:
         """Of the whole answer."""
-        found = () if nonce is None else (ocsp.nonce(nonce),)
+        found: tuple[Extension, ...] = ()
+        if nonce is not None:
+            found = (ocsp.nonce(nonce),)
         if self.names_unknown and self.settings.ocsp_unknown is UnknownSerial.REVOKED:
             found += (ocsp.extended_revoke(),)
         return found
