@@ -141,6 +141,11 @@ class KemBMParameters:
         return derive(self.kdf, shared_secret, self.length, info)
 
 
+def is_agreed_mac(algorithm: AlgorithmIdentifier) -> bool:
+    """Whether this is DHBasedMac or KemBasedMac."""
+    return algorithm.oid in {oids.ID_DH_BASED_MAC, oids.ID_KEM_BASED_MAC}
+
+
 def encode_kem_other_info(transaction_id: bytes, kem_context: bytes | None) -> bytes:
     """DER of ``KemOtherInfo``: what binds a MAC key to its transaction.
 

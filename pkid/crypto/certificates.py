@@ -24,6 +24,8 @@ MAX_CERTIFICATE_OCTETS: Final = 65536
 MAX_PURPOSES: Final = 64
 _DIGITAL_SIGNATURE: Final = KEY_USAGE_BITS["digitalSignature"]
 _KEY_CERT_SIGN: Final = KEY_USAGE_BITS["keyCertSign"]
+_KEY_ENCIPHERMENT: Final = KEY_USAGE_BITS["keyEncipherment"]
+_KEY_AGREEMENT: Final = KEY_USAGE_BITS["keyAgreement"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +206,22 @@ def allows_certificate_signing(certificate: Certificate) -> bool:
     :raises PKIError: ``MALFORMED``.
     """
     return _key_usage_allows(certificate, _KEY_CERT_SIGN)
+
+
+def allows_key_encipherment(certificate: Certificate) -> bool:
+    """Whether the key may be encrypted, or encapsulated, to.
+
+    :raises PKIError: ``MALFORMED``.
+    """
+    return _key_usage_allows(certificate, _KEY_ENCIPHERMENT)
+
+
+def allows_key_agreement(certificate: Certificate) -> bool:
+    """Whether the key may agree upon others.
+
+    :raises PKIError: ``MALFORMED``.
+    """
+    return _key_usage_allows(certificate, _KEY_AGREEMENT)
 
 
 def extended_key_usages(certificate: Certificate) -> tuple[str, ...]:

@@ -19,7 +19,12 @@ from pkid.asn1 import der, oids
 from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.crypto.algorithms import digest_size, refuse
 from pkid.crypto.contentciphers import NONCE_OCTETS, RandomSource, decode_gcm_parameters
-from pkid.crypto.mac import MAX_KEY_OCTETS, MIN_KEY_OCTETS, hmac_name_of
+from pkid.crypto.mac import (
+    HMAC_NAMES,
+    MAX_KEY_OCTETS,
+    MIN_KEY_OCTETS,
+    hmac_name_of,
+)
 from pkid.errors import ErrorCode, PKIError
 
 _GMAC_KEY_OCTETS: Final = {
@@ -117,6 +122,57 @@ def compute_mac(algorithm: AlgorithmIdentifier, key: bytes, data: bytes) -> byte
     if not mac.takes(len(key)):
         raise refuse("the MAC key has a size that the algorithm does not take")
     return mac.compute(key, data)
+
+
+def is_keyed_mac(algorithm: AlgorithmIdentifier) -> bool:
+    """Whether this is a MAC whose key is there already."""
+    return algorithm.oid in _GMAC_KEY_OCTETS or algorithm.oid in HMAC_NAMES
+
+
+def with_fresh_nonce(
+    algorithm: AlgorithmIdentifier, random: RandomSource
+) -> AlgorithmIdentifier:
+    """The same MAC for another message under the same key.
+
+    :raises PKIError: ``BAD_ALGORITHM`` when it is no MAC.
+    """
+    key_octets = _GMAC_KEY_OCTETS.get(algorithm.oid)
+    return algorithm if key_octets is None else gmac_algorithm(key_octets, random)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class SymmetricKey:
+    """A MAC key that both sides have; shows nothing of it.
+
+    :ivar algorithm: the MAC that it is for.
+    """
+
+    algorithm: AlgorithmIdentifier
+    _key: bytes
+
+    def __repr__(self) -> str:
+        return f"SymmetricKey({self.algorithm.oid})"
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a SymmetricKey is not to be copied out of the process")
+
+    def compute(self, data: bytes) -> bytes:
+        """MAC over ``data``.
+
+        :raises PKIError: as `compute_mac`.
+        """
+        return compute_mac(self.algorithm, self._key, data)
+
+    def verify(self, data: bytes, mac: bytes) -> None:
+        """Check a MAC in constant time.
+
+        :raises PKIError: as `verify_mac`.
+        """
+        verify_mac(self.algorithm, self._key, data, mac)
+
+    def renewed(self, random: RandomSource) -> SymmetricKey:
+        """The same key for one more message: a GMAC nonce is never used twice."""
+        return SymmetricKey(with_fresh_nonce(self.algorithm, random), self._key)
 
 
 def verify_mac(

@@ -32,7 +32,7 @@ MAX_KEY_OCTETS: Final = 128
 MAX_MAC_OCTETS: Final = 128
 
 # RFC 9481 section 6.2.1 and, for HMAC-SHA1, also the older OID of RFC 2104 users.
-_HMAC_NAMES: Final = {
+HMAC_NAMES: Final = {
     oids.HMAC_SHA1: "sha1",
     oids.ID_HMAC_WITH_SHA1: "sha1",
     oids.ID_HMAC_WITH_SHA224: "sha224",
@@ -52,7 +52,7 @@ def hmac_name_of(algorithm: AlgorithmIdentifier) -> str:
 
     :raises PKIError: ``BAD_ALGORITHM`` for any other MAC.
     """
-    name = _HMAC_NAMES.get(algorithm.oid)
+    name = HMAC_NAMES.get(algorithm.oid)
     if name is None:
         raise refuse(f"unknown MAC algorithm {algorithm.oid}")
     if algorithm.parameters not in (None, der.NULL):

@@ -264,7 +264,7 @@ def test_the_strict_level_refuses_what_the_tolerant_takes(
     assert desk.count() == before
     desk.settings["conformance"] = "rfc"
     taken = refused(desk, wrong)
-    assert not isinstance(taken.body, ErrorMsgContent), taken.status
+    assert not isinstance(taken.body, ErrorMsgContent)
 
 
 @pytest.mark.requirement("CMP-61")

@@ -19,16 +19,18 @@ from pkid.messages.cmp.body import Body, BodyType, encode_body
 from pkid.messages.cmp.header import InfoTypeAndValue, PKIHeader
 from pkid.messages.cmp.message import encode_message, protected_part
 from pkid.responders.cmp.aliases import CMPAlias
-from pkid.responders.cmp.doors import Engine, MessageIdentity
+from pkid.responders.cmp.doors import Engine
 from pkid.responders.cmp.failures import error_content
 from pkid.responders.cmp.requests import (
     Addressing,
     Answered,
-    MACProtection,
     Protection,
     RandomOctets,
     Request,
 )
+from pkid.responders.cmp.senders import sender_of, without_root
+
+__all__ = ["Answers", "Draft", "Sealed", "without_root"]
 
 NONCE_OCTETS: Final = 16
 _make_header = constructor(PKIHeader)
@@ -78,33 +80,27 @@ class Answers:
         :raises PKIError: ``UNAVAILABLE`` when the signer is out of reach.
         """
         identity = self._engine.message_identity(alias.alias.authority)
-        mac = protection if isinstance(protection, MACProtection) else None
+        sender = sender_of(alias, identity, protection, self._random)
         nonce = self._random(NONCE_OCTETS)
         header = _make_header(
             pvno=addressing.pvno,
-            sender=GeneralName.directory(identity.subject),
+            sender=GeneralName.directory(sender.name),
             recipient=addressing.recipient,
             message_time=self._clock.now(),
-            protection_alg=mac.algorithm if mac else identity.signer.algorithm,
-            sender_kid=mac.sender_kid if mac else identity.subject_key_id or None,
+            protection_alg=sender.algorithm,
+            sender_kid=sender.key_id,
             transaction_id=addressing.transaction_id,
             sender_nonce=nonce,
             recip_nonce=addressing.recip_nonce,
             general_info=draft.general_info,
         ).encode()
         body = encode_body(draft.body_type, draft.body)
-        part = protected_part(header, body)
-        if mac is not None:
-            bits = mac.key.compute(part)
-            certificates = draft.certificates
-        else:
-            bits = await identity.signer.sign_message(part)
-            certificates = _signer_certificates(identity, alias) + draft.certificates
+        bits = await sender.protect(protected_part(header, body))
         octets = encode_message(
             header,
             body,
             protection=bits,
-            extra_certs=tuple(dict.fromkeys(certificates)),
+            extra_certs=tuple(dict.fromkeys(sender.certificates + draft.certificates)),
         )
         return Sealed(octets, nonce)
 
@@ -125,14 +121,3 @@ class Answers:
         draft = Draft(body_type=BodyType.ERROR, body=error_content(error))
         sealed = await self.seal(alias, addressing, protection, draft)
         return Answered.refused(sealed.octets, error)
-
-
-def without_root(chain: tuple[bytes, ...], alias: CMPAlias) -> tuple[bytes, ...]:
-    """A chain as this alias sends it: root last, or left out."""
-    return chain if alias.extra_certs_root else chain[:-1]
-
-
-def _signer_certificates(
-    identity: MessageIdentity, alias: CMPAlias
-) -> tuple[bytes, ...]:
-    return (identity.certificate, *without_root(identity.chain, alias))

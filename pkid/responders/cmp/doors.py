@@ -11,9 +11,11 @@ from typing import Protocol
 
 from pkid.asn1.names import Name
 from pkid.engine.aliases import Alias
-from pkid.engine.authorities import MessageIdentity
+from pkid.engine.authorities import AgreementIdentity, KEMIdentity, MessageIdentity
 from pkid.engine.confirmation import Confirmation
 from pkid.engine.credentials import AuthenticationFailure, SharedSecret
+from pkid.engine.elsewhere import Elsewhere
+from pkid.engine.keygenerators import KeyGenerators
 from pkid.engine.model import (
     CertificateRecord,
     CertificateReference,
@@ -28,12 +30,20 @@ from pkid.engine.model import (
 )
 from pkid.engine.ports import CertificateQuery
 from pkid.engine.revocation import RevocationRequest
+from pkid.engine.rollover import Rollover
+from pkid.engine.sealing import StateSealing
 
 __all__ = ["Confirmation", "Engine", "MessageIdentity", "RevocationRequest"]
 
 
 class Engine(Protocol):
     """What CMP asks of `pkid.engine.authority.CertificateAuthority`."""
+
+    @property
+    def key_generators(self) -> KeyGenerators: ...
+
+    @property
+    def elsewhere(self) -> Elsewhere: ...
 
     def enroll(
         self, request: EnrollmentRequest, encode_state: StateEncoder
@@ -86,9 +96,21 @@ class Engine(Protocol):
 
     def revoke(self, request: RevocationRequest) -> Awaitable[CertificateRecord]: ...
 
+    @property
+    def rollover(self) -> Rollover: ...
+
+    @property
+    def sealing(self) -> StateSealing: ...
+
+    def authority_names(self) -> tuple[str, ...]: ...
+
     def chain(self, authority: str) -> tuple[bytes, ...]: ...
 
     def message_identity(self, authority: str) -> MessageIdentity: ...
+
+    def find_agreement_identity(self, authority: str) -> AgreementIdentity | None: ...
+
+    def find_kem_identity(self, authority: str) -> KEMIdentity | None: ...
 
     def authority_subject(self, authority: str) -> Name: ...
 

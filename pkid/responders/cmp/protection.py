@@ -17,12 +17,15 @@ from pkid.asn1 import oids
 from pkid.asn1.constructors import constructor
 from pkid.asn1.names import DIRECTORY_NAME, GeneralName, Name
 from pkid.asn1.x509 import AlgorithmIdentifier
+from pkid.crypto.agreedmac import DHBMParameters, KemBMParameters, is_agreed_mac
 from pkid.crypto.algorithms import signature_scheme
 from pkid.crypto.certificates import (
     Certificate,
     allows_digital_signature,
+    allows_key_agreement,
     subject_key_identifier,
 )
+from pkid.crypto.keyedmac import SymmetricKey, decode_keyed_mac, is_keyed_mac
 from pkid.crypto.mac import (
     MacKey,
     MacParameters,
@@ -49,8 +52,10 @@ from pkid.messages.cmp.header import PKIHeader
 from pkid.messages.cmp.message import PKIMessage
 from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.cmp.doors import Engine
+from pkid.responders.cmp.kemsecrets import KEMSecrets
 from pkid.responders.cmp.requests import (
     SIGNED,
+    AgreedProtection,
     MACProtection,
     Protection,
     Proven,
@@ -92,8 +97,15 @@ class ProtectionCheck:
 
     log = Logger()
 
-    def __init__(self, engine: Engine, workers: Workers, random: RandomOctets) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        workers: Workers,
+        random: RandomOctets,
+        kem: KEMSecrets,
+    ) -> None:
         self._engine = engine
+        self._kem = kem
         self._workers = workers
         self._random = random
 
@@ -111,9 +123,11 @@ class ProtectionCheck:
         if algorithm is None and message.protection is None:
             return _nobody(alias, message)
         if algorithm is None or message.protection is None:
-            raise _unprotected(algorithm, message.protection)
-        if is_mac_algorithm(algorithm):
+            raise unprotected(algorithm, message.protection)
+        if is_mac_algorithm(algorithm) or is_keyed_mac(algorithm):
             return await self._verify_mac(alias, message, algorithm, context)
+        if is_agreed_mac(algorithm):
+            return await self._verify_agreed(alias, message, algorithm, context)
         return await self._verify_signature(alias, message, algorithm, context)
 
     async def revive(
@@ -145,17 +159,18 @@ class ProtectionCheck:
                 "MAC protection is not accepted here",
                 hint=f'add "mac" to authenticate of alias {alias.name}',
             )
-        parameters = decode_mac_parameters(algorithm)
-        if parameters.iterations > alias.maximum_iterations:
-            raise PKIError(
-                ErrorCode.BAD_ALGORITHM,
-                f"at most {alias.maximum_iterations} iterations are accepted here",
-            )
+        parameters = None
+        if is_keyed_mac(algorithm):
+            decode_keyed_mac(algorithm)
+        else:
+            parameters = _affordable(alias, algorithm)
         enforce(alias, Stage.SENDER, message)
         reference = _reference_of(message.header)
         shared = await self._find_secret(alias, reference)
         secret = _NOBODY if shared is None else shared.secret
-        key = await self._derive(parameters, secret)
+        key: MacKey | SymmetricKey = SymmetricKey(algorithm, secret)
+        if parameters is not None:
+            key = await self._derive(parameters, secret)
         wrong = _wrong(key, message)
         if shared is None or wrong:
             raise await self._failed(alias, context, message.header, reference, shared)
@@ -178,7 +193,7 @@ class ProtectionCheck:
     async def _answering(
         self,
         alias: CMPAlias,
-        key: MacKey,
+        key: MacKey | SymmetricKey,
         algorithm: AlgorithmIdentifier,
         message: PKIMessage,
         secret: bytes,
@@ -186,7 +201,7 @@ class ProtectionCheck:
         """How answers to this sender are protected."""
         if alias.response_protection == "signature":
             return SIGNED
-        if alias.fresh_salt:
+        if alias.fresh_salt and isinstance(key, MacKey):
             parameters = with_salt(key.parameters, self._random(SALT_OCTETS))
             key = await self._derive(parameters, secret)
             algorithm = encode_mac_parameters(parameters)
@@ -255,12 +270,7 @@ class ProtectionCheck:
         algorithm: AlgorithmIdentifier,
         context: RequestContext,
     ) -> Proven:
-        if _BY_CERTIFICATE.isdisjoint(alias.alias.authenticate):
-            raise PKIError(
-                ErrorCode.WRONG_INTEGRITY,
-                "signature protection is not accepted here",
-                hint=f'add "certificate" to authenticate of alias {alias.name}',
-            )
+        _check_takes_certificates(alias)
         null_parameters = "null-parameters" in alias.quirks
         signature_scheme(algorithm, allow_null_parameters=null_parameters)
         try:
@@ -275,6 +285,83 @@ class ProtectionCheck:
             await self.report(alias, context, message.header, error, actor)
             raise
         return Proven(requester=requester, protection=SIGNED)
+
+    # --- keys that both sides agree upon -----------------------------------------
+
+    async def _verify_agreed(
+        self,
+        alias: CMPAlias,
+        message: PKIMessage,
+        algorithm: AlgorithmIdentifier,
+        context: RequestContext,
+    ) -> Proven:
+        """DHBasedMac and KemBasedMac: a certificate proves itself without signing.
+
+        **Source:** RFC 9810 sections 5.1.3.2 and 5.1.3.4.
+        """
+        _check_takes_certificates(alias)
+        parameters = _agreed_parameters(alias, algorithm)
+        try:
+            signer = await self._find_signer(message)
+            enforce(alias, Stage.SENDER, message, signer=signer)
+            if isinstance(parameters, KemBMParameters):
+                protection = await self._check_kem_mac(
+                    alias, message, parameters, signer
+                )
+            else:
+                protection = await self._check_dh_mac(
+                    alias, message, parameters, signer
+                )
+            requester = await self._engine.identify(
+                alias.alias, signer.der, _others(message, signer)
+            )
+        except PKIError as error:
+            actor = printable(_sender_text(message.header.sender))
+            await self.report(alias, context, message.header, error, actor)
+            raise
+        return Proven(requester=requester, protection=protection)
+
+    async def _check_dh_mac(
+        self,
+        alias: CMPAlias,
+        message: PKIMessage,
+        parameters: DHBMParameters,
+        signer: Certificate,
+    ) -> Protection:
+        identity = self._engine.find_agreement_identity(alias.alias.authority)
+        if identity is None:
+            raise PKIError(ErrorCode.UNAVAILABLE, "no key of ours agrees upon others")
+        if not allows_key_agreement(signer):
+            raise PKIError(
+                ErrorCode.BAD_MESSAGE_CHECK,
+                "the protection certificate's keyUsage lacks keyAgreement",
+            )
+        secret = await identity.key.agree(signer.spki)
+        key = SymmetricKey(parameters.mac, parameters.derive(secret))
+        key.verify(message.protected_part, message.protection or b"")
+        if alias.response_protection == "signature":
+            return SIGNED
+        return AgreedProtection(
+            key=key,
+            parameters=parameters,
+            certificate=identity.certificate,
+            chain=identity.chain,
+        )
+
+    async def _check_kem_mac(
+        self,
+        alias: CMPAlias,
+        message: PKIMessage,
+        parameters: KemBMParameters,
+        signer: Certificate,
+    ) -> Protection:
+        secret = await self._kem.client_secret(alias, signer, message)
+        transaction_id = message.header.transaction_id or b""
+        key = SymmetricKey(parameters.mac, parameters.derive(secret, transaction_id))
+        key.verify(message.protected_part, message.protection or b"")
+        return SIGNED
+
+    # --- certificates ------------------------------------------------------------
 
     async def _find_signer(self, message: PKIMessage) -> Certificate:
         """The protection certificate: the sender's in extraCerts, or in our store.
@@ -337,6 +424,39 @@ def printable(text: str) -> str:
     return text[:MAX_REFERENCE_OCTETS].encode("unicode_escape").decode("ascii")
 
 
+def _check_takes_certificates(alias: CMPAlias) -> None:
+    if _BY_CERTIFICATE.isdisjoint(alias.alias.authenticate):
+        raise PKIError(
+            ErrorCode.WRONG_INTEGRITY,
+            "signature protection is not accepted here",
+            hint=f'add "certificate" to authenticate of alias {alias.name}',
+        )
+
+
+def _agreed_parameters(
+    alias: CMPAlias, algorithm: AlgorithmIdentifier
+) -> DHBMParameters | KemBMParameters:
+    """Parameters of a MAC that keys agree upon, where the alias takes such.
+
+    :raises PKIError: ``BAD_ALGORITHM``, ``MALFORMED``.
+    """
+    if algorithm.oid == oids.ID_KEM_BASED_MAC:
+        if not alias.kem:
+            raise _not_taken("KemBasedMac", "kem", alias)
+        return KemBMParameters.decode(algorithm)
+    if not alias.agreement:
+        raise _not_taken("DHBasedMac", "agreement", alias)
+    return DHBMParameters.decode(algorithm)
+
+
+def _not_taken(name: str, switch: str, alias: CMPAlias) -> PKIError:
+    return PKIError(
+        ErrorCode.BAD_ALGORITHM,
+        f"{name} is not taken here",
+        hint=f"{switch} = true in alias {alias.name}",
+    )
+
+
 def _nobody(alias: CMPAlias, message: PKIMessage) -> Proven:
     """Who sent a message that nobody protected, where the alias takes such.
 
@@ -348,7 +468,7 @@ def _nobody(alias: CMPAlias, message: PKIMessage) -> Proven:
     """
     bootstrap = alias.kem and message.body_type is BodyType.GENM
     if not alias.unprotected_requests and not bootstrap:
-        raise _unprotected(None, None)
+        raise unprotected()
     if message.body_type in _NEVER_BY_NOBODY:
         raise PKIError(
             ErrorCode.BAD_MESSAGE_CHECK, "this body is not taken without protection"
@@ -356,9 +476,10 @@ def _nobody(alias: CMPAlias, message: PKIMessage) -> Proven:
     return _make_proven(requester=ANYBODY, protection=SIGNED)
 
 
-def _unprotected(
-    algorithm: AlgorithmIdentifier | None, protection: bytes | None
+def unprotected(
+    algorithm: AlgorithmIdentifier | None = None, protection: bytes | None = None
 ) -> PKIError:
+    """What a message gets whose protection is missing, or half of it."""
     if algorithm is not None:
         detail = "protectionAlg without protection"
     elif protection is not None:
@@ -368,7 +489,18 @@ def _unprotected(
     return PKIError(ErrorCode.BAD_MESSAGE_CHECK, detail)
 
 
-def _wrong(key: MacKey, message: PKIMessage) -> bool:
+def _affordable(alias: CMPAlias, algorithm: AlgorithmIdentifier) -> MacParameters:
+    """Parameters of a MAC that a password gives, within what the alias computes."""
+    parameters = decode_mac_parameters(algorithm)
+    if parameters.iterations > alias.maximum_iterations:
+        raise PKIError(
+            ErrorCode.BAD_ALGORITHM,
+            f"at most {alias.maximum_iterations} iterations are accepted here",
+        )
+    return parameters
+
+
+def _wrong(key: MacKey | SymmetricKey, message: PKIMessage) -> bool:
     try:
         key.verify(message.protected_part, message.protection or b"")
     except PKIError:

@@ -13,6 +13,8 @@ from typing import Final
 from pkid.asn1.constructors import constructor
 from pkid.asn1.names import GeneralName
 from pkid.asn1.x509 import AlgorithmIdentifier
+from pkid.crypto.agreedmac import DHBMParameters, KemBMParameters
+from pkid.crypto.keyedmac import SymmetricKey
 from pkid.crypto.mac import MacKey
 from pkid.engine.model import (
     Outcome,
@@ -42,9 +44,24 @@ class MACProtection:
     :ivar sender_kid: the request's reference value, as it came.
     """
 
-    key: MacKey
+    key: MacKey | SymmetricKey
     algorithm: AlgorithmIdentifier
     sender_kid: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreedProtection:
+    """Answer under a key that two key pairs agreed upon, or an encapsulation gave.
+
+    :ivar parameters: of ``protectionAlg``.
+    :ivar certificate: of our key pair: names the sender, goes into extraCerts.
+    :ivar chain: above it.
+    """
+
+    key: SymmetricKey
+    parameters: DHBMParameters | KemBMParameters
+    certificate: bytes
+    chain: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +69,17 @@ class SignatureProtection:
     """Answer signed by the CMP signer of the alias's authority."""
 
 
-Protection = MACProtection | SignatureProtection
+@dataclass(frozen=True, slots=True)
+class NoProtection:
+    """Answer that nothing protects; only what RFC 9810 appendix E has so.
+
+    :ivar certificates: for extraCerts.
+    """
+
+    certificates: tuple[bytes, ...]
+
+
+Protection = MACProtection | SignatureProtection | AgreedProtection | NoProtection
 SIGNED = SignatureProtection()
 
 

@@ -27,7 +27,12 @@ from pkid.asn1.constructors import constructor
 from pkid.asn1.names import EMPTY, GeneralName
 from pkid.engine.aliases import Policies
 from pkid.engine.conflicts import look_again
-from pkid.engine.model import RequestContext, TransactionKey, make_request_context
+from pkid.engine.model import (
+    RequestContext,
+    TransactionKey,
+    TransactionRecord,
+    make_request_context,
+)
 from pkid.engine.ports import Clock, Workers
 from pkid.errors import ErrorCode, PKIError
 from pkid.messages.cmp.body import BodyType
@@ -52,9 +57,17 @@ from pkid.responders.cmp.headers import (
     transaction_id_of,
 )
 from pkid.responders.cmp.journal import Journal
+from pkid.responders.cmp.kembootstrap import KEMBootstrap, asks_for_ciphertext
+from pkid.responders.cmp.kemsecrets import KEMSecrets, KEMWanted
 from pkid.responders.cmp.keydelivery import KeyDelivery
 from pkid.responders.cmp.polling import PollingReply
-from pkid.responders.cmp.protection import NOT_PROTECTED, ProtectionCheck, printable
+from pkid.responders.cmp.protection import (
+    ANYBODY,
+    NOT_PROTECTED,
+    ProtectionCheck,
+    printable,
+    unprotected,
+)
 from pkid.responders.cmp.requests import (
     PROTOCOL,
     SIGNED,
@@ -70,9 +83,12 @@ from pkid.responders.cmp.screening import Screening, check_header
 from pkid.responders.cmp.strict import Stage, enforce
 from pkid.responders.cmp.tcppolling import TCPPolling
 from pkid.responders.cmp.transactions import TransactionState
+from pkid.responders.cmp.upstream import Upstream
+from pkid.responders.cmp.upstreamrelay import Passing, Relay
 from pkid.responders.throttle import FailureThrottle
 
 T = TypeVar("T")
+ELSEWHERE_SLICE: Final = 50
 RESPONSES: Final = frozenset(
     (
         BodyType.IP,
@@ -144,6 +160,7 @@ class CMPResponder:
     :param policies: the engine's policies, as configured at this moment.
     :param workers: takes work that is too dear for the reactor thread.
     :param random: octets from the system's CSPRNG.
+    :param upstreams: the CAs elsewhere by name, as configured at this moment.
     """
 
     log = Logger()
@@ -157,6 +174,7 @@ class CMPResponder:
         clock: Clock,
         workers: Workers,
         random: RandomOctets = secrets.token_bytes,
+        upstreams: Callable[[], Mapping[str, Upstream]] = dict,
     ) -> None:
         self._engine = engine
         self._aliases = aliases
@@ -164,11 +182,14 @@ class CMPResponder:
         self._throttle = FailureThrottle(clock)
         self._journal = Journal(self.log, clock)
         self._answers = Answers(engine, clock, random)
+        self._kem = KEMSecrets(engine, clock)
+        self._bootstrap = KEMBootstrap(engine, self._answers, self._kem)
         self._screening = Screening(engine, self._answers)
-        self._protection = ProtectionCheck(engine, workers, random)
+        self._protection = ProtectionCheck(engine, workers, random, self._kem)
         self._tcp_polling = TCPPolling(
             engine, self._answers, self._protection, clock, random
         )
+        self._relay = Relay(engine, self._answers, upstreams, clock)
         groups = Groups(engine, self._answers, clock)
         challenges = Challenges(engine, self._answers, clock, random)
         delivery = KeyDelivery(engine, workers, random)
@@ -218,6 +239,26 @@ class CMPResponder:
             return PollingReply(reference=ticket.reference, check_at=ticket.check_at)
         return http.message_reply(answered.octets, status)
 
+    async def advance_elsewhere(self) -> int:
+        """Ask CAs elsewhere again for what waits for them; how much was looked at."""
+        due = await self._engine.elsewhere.due(ELSEWHERE_SLICE)
+        for record in due:
+            alias = self._aliases().get(record.key.alias)
+            if alias is None or record.key.protocol != PROTOCOL:
+                continue
+            result = await self._caught(self._advance(alias, record), alias)
+            if isinstance(result, PKIError) and result.code is not ErrorCode.CONFLICT:
+                self.log.warn(  # noqa: G010 - Twisted's logger
+                    "cmp {alias}: {detail} ({hint})",
+                    alias=alias.name,
+                    detail=result.detail,
+                    hint=result.hint or "",
+                )
+        return len(due)
+
+    async def _advance(self, alias: CMPAlias, record: TransactionRecord) -> None:
+        await self._relay.advance(alias, record)
+
     async def _caught(self, work: Awaitable[T], alias: CMPAlias) -> T | PKIError:
         """What the work gives, or why it does not: here surprises end."""
         try:
@@ -256,7 +297,9 @@ class CMPResponder:
             hashlib.sha256(carried.octets).digest(),
             carried.over_tcp,
         )
-        answered = await self._answer_incoming(incoming)
+        answered = await (
+            self._relayed(incoming) if alias.relays else self._answer_incoming(incoming)
+        )
         self._journal.answered(alias, exchange, message, answered)
         return answered, 200
 
@@ -280,8 +323,9 @@ class CMPResponder:
         if isinstance(proven, Answered):
             return proven
         if isinstance(proven, PKIError):
+            protection = proven.protection if isinstance(proven, KEMWanted) else SIGNED
             return await self._answers.refuse(
-                alias, incoming.addressing, SIGNED, proven
+                alias, incoming.addressing, protection, proven
             )
         answered = await self._caught(self._answer_proven(incoming, proven), alias)
         if isinstance(answered, PKIError):
@@ -304,12 +348,29 @@ class CMPResponder:
             if unfit is not None:
                 return unfit
         answer = self._bodies[body_type]
+        if asks_for_ciphertext(request):
+            answer = self._bootstrap.answer
+        elif proven.requester is ANYBODY and not request.alias.unprotected_requests:
+            raise unprotected()
         try:
             return await look_again(lambda: answer(request))
         except PKIError as error:
             if error.code is not ErrorCode.WRONG_AUTHORITY:
                 raise
             raise await self._screening.change_of_kind(request, error) from error
+
+    async def _relayed(self, incoming: Incoming) -> Answered:
+        """The answer to a message that passes on to a CA elsewhere."""
+        alias = incoming.alias
+        answered = await self._caught(self._pass_on(incoming), alias)
+        if isinstance(answered, PKIError):
+            return await self._answers.refuse(
+                alias, incoming.addressing, SIGNED, answered
+            )
+        return answered
+
+    async def _pass_on(self, incoming: Incoming) -> Answered:
+        return await self._relay.answer(_passing(incoming))
 
     # --- who asks ----------------------------------------------------------------
 
@@ -330,6 +391,10 @@ class CMPResponder:
             )
             if not proven.usable:
                 await self._check_own_transaction(incoming, proven)
+            if incoming.alias.kem:
+                proven = await self._kem.answering(
+                    incoming.alias, incoming.message, proven, incoming.request_hash
+                )
         except PKIError as error:
             if error.code in _GUESSES:
                 self._throttle.count(peer)
@@ -401,6 +466,18 @@ class CMPResponder:
             transaction_id=transaction_id,
             over_tcp=incoming.over_tcp,
         )
+
+
+def _passing(incoming: Incoming) -> Passing:
+    header = incoming.message.header
+    return Passing(
+        alias=incoming.alias,
+        message=incoming.message,
+        request_hash=incoming.request_hash,
+        transaction_id=transaction_id_of(header, incoming.request_hash),
+        addressing=incoming.addressing,
+        context=incoming.context,
+    )
 
 
 async def _never_a_request(request: Request) -> Answered:

@@ -40,6 +40,7 @@ MAX_KEPT_ANSWERS: Final = 3
 # A blob is encoded for each message: what repeats is encoded here.
 _VERSION: Final = der.integer(STATE_VERSION)
 _HEADS: Final = {member: _VERSION + der.integer(member) for member in BodyType}
+_WITHHELD: Final = der.encode(der.context(19), b"")
 _BOOLEANS: Final = (der.boolean(value=False), der.boolean(value=True))
 
 
@@ -173,6 +174,11 @@ class TransactionState:
     :ivar cert_hash: ``certHash`` that certConf must show; b"" before issuance.
     :ivar answers: the opening one first, then the latest.
     :ivar parts: of a message with several requests, in their order; () for one.
+    :ivar withheld: whether a certificate left encrypted: its certHash is the proof of
+        possession, so that only certConf confirms it.
+    :ivar elsewhere: what a transaction before another CA keeps besides
+        (`pkid.responders.cmp.upstreamstate`).
+    :ivar shared: secret that an encapsulation gave, sealed.
     """
 
     body_type: BodyType
@@ -189,11 +195,14 @@ class TransactionState:
     cert_hash: bytes = b""
     answers: tuple[KeptAnswer, ...] = ()
     parts: tuple[Part, ...] = ()
+    withheld: bool = False
+    elsewhere: bytes = field(default=b"", repr=False)
+    shared: bytes = field(default=b"", repr=False)
 
     def encode(self) -> bytes:
         """The blob."""
         kid, mac = self.sender_kid, self.mac_algorithm
-        parts = self.parts
+        parts, elsewhere, shared = self.parts, self.elsewhere, self.shared
         return der.sequence(
             _HEADS[self.body_type],
             der.integer(self.pvno),
@@ -209,6 +218,9 @@ class TransactionState:
             der.octet_string(self.cert_hash),
             der.sequence(*[kept.encode() for kept in self.answers]),
             b"" if not parts else encode_elements(18, tuple(map(Part.encode, parts))),
+            _WITHHELD if self.withheld else b"",
+            b"" if not elsewhere else der.explicit_octets(20, elsewhere),
+            b"" if not shared else der.explicit_octets(24, shared),
         )
 
     @classmethod
@@ -247,6 +259,19 @@ class TransactionState:
             raise PKIError(
                 ErrorCode.BAD_RECIPIENT_NONCE,
                 "recipNonce is not the senderNonce of the latest answer",
+            )
+
+    def check_confirms_all(self) -> None:
+        """Refuse a confirmation that shows no certHash where that is the proof.
+
+        :raises PKIError: ``BAD_POSSESSION``.
+
+        **Source:** RFC 9810 section 5.2.8.3.2.
+        """
+        if self.withheld:
+            raise PKIError(
+                ErrorCode.BAD_POSSESSION,
+                "a certificate that was sent encrypted is confirmed by its certHash",
             )
 
     def after(
@@ -316,6 +341,9 @@ def _decode_state(blob: bytes) -> TransactionState:
     cert_hash = cursor.take(der.OCTET_STRING)
     answers = _decode_answers(cursor.enter(der.SEQUENCE))
     parts = cursor.optional(der.constructed(18))
+    withheld = cursor.optional(der.context(19)) is not None
+    elsewhere = cursor.optional(der.constructed(20))
+    shared = cursor.optional(der.constructed(24))
     cursor.finish()
     return TransactionState(
         body_type=body_type,
@@ -332,6 +360,11 @@ def _decode_state(blob: bytes) -> TransactionState:
         cert_hash=cert_hash,
         answers=answers,
         parts=() if parts is None else decode_values(parts, _read_part),
+        withheld=withheld,
+        elsewhere=(
+            b"" if elsewhere is None else der.single(elsewhere, der.OCTET_STRING)
+        ),
+        shared=b"" if shared is None else der.single(shared, der.OCTET_STRING),
     )
 
 
