@@ -23,6 +23,7 @@ from pkid.app.settings import (
     Listener,
     LogSettings,
     StorageSettings,
+    ValidatorSettings,
     VendorSettings,
 )
 from pkid.app.tables import SHAPE
@@ -33,9 +34,10 @@ from pkid.errors import PKIError
 from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.est.aliases import ESTAlias
 from pkid.transports.limits import Limits
+from pkid.responders.scep.aliases import SCEPAlias
 
 BUILT_IN: Final = "built-in configuration"
-_REPLACED: Final = ("listener", "cmp", "est")
+_REPLACED: Final = ("listener", "cmp", "est", "scep")
 _JOINED: Final = ("certificate_profile", "end_entity_profile", "approval")
 _ALIAS_FIELDS: Final = frozenset(Alias.__slots__)
 
@@ -156,6 +158,9 @@ def _build(reading: Reading, source: str, faults: Faults) -> Configuration:
         est_aliases=_aliases(reading, faults, "est", ESTAlias),
         certificate_profiles=_each(
             reading, "certificate_profile.*", CertificateProfile
+        scep_aliases=_aliases(reading, faults, "scep", SCEPAlias),
+        validators=_each(reading, "validator.*", ValidatorSettings),
+        cmp_upstreams=_each(reading, "cmp.upstream.*", UpstreamSettings),
         ),
         end_entity_profiles=_each(reading, "end_entity_profile.*", EndEntityProfile),
         approval_rules=_each(reading, "approval.*", ApprovalRule),

@@ -5,6 +5,7 @@
     root.pem chain.pem       trust anchor; issuing CA (a client sends or holds both)
     cmp.secret               the secret of the first-run reference
     est.secret est.netrc     the password of the first-run user; the same for curl
+    scep.challenge scep.options   a challenge; the same for strongSwan's pki
     admin.pem admin.key admin.p12
     credentials.toml         addresses and secrets, in place once all listeners accept
     README.txt               commands to paste; no secret in it
@@ -50,6 +51,8 @@ CREDENTIALS: Final = "credentials.toml"
 SECRET_FILE: Final = "cmp.secret"
 CODE_FILE: Final = "est.secret"
 NETRC_FILE: Final = "est.netrc"
+CHALLENGE_FILE: Final = "scep.challenge"
+OPTIONS_FILE: Final = "scep.options"
 README: Final = "README.txt"
 REFERENCE: Final = "first-run"
 SECRET_OCTETS: Final = 20
@@ -93,6 +96,9 @@ class FirstRun:
         password = await self._make_secret(house, code, CODE_FILE, alias)
         line = f"default login {REFERENCE} password {password}\n"
         write_atomically(self.directory / NETRC_FILE, line.encode())
+        challenge = await self._make_challenge(house, alias)
+        line = f"--password {challenge}\n"
+        write_atomically(self.directory / OPTIONS_FILE, line.encode())
         chain = house.engine.chain(authority)
         write_atomically(self.directory / "root.pem", encode_chain(chain[-1:]))
         write_atomically(self.directory / "chain.pem", encode_chain(chain[:-1]))
@@ -135,6 +141,20 @@ class FirstRun:
             await house.engine.administration.add_secret(new, _ACTOR, _CONTEXT)
         return value.decode("ascii")
 
+    async def _make_challenge(self, house: House, alias: str) -> str:
+        """SCEP's secret, which has no reference: it is found by its value."""
+        path = self.directory / CHALLENGE_FILE
+        if path.exists():
+            value = path.read_bytes().rstrip(b"\n")
+        else:
+            value = base64.b32encode(secrets.token_bytes(SECRET_OCTETS)).lower()
+            write_atomically(path, value + b"\n")
+        if await house.engine.find_challenge(value, alias) is None:
+            kind = CredentialKind.SCEP_CHALLENGE
+            new = NewSecret(kind=kind, secret=value, alias=alias)
+            await house.engine.administration.add_secret(new, _ACTOR, _CONTEXT)
+        return value.decode("ascii")
+
     # --- the administrator ------------------------------------------------------
 
     async def _make_administrator(self, house: House, authority: str) -> None:
@@ -161,7 +181,7 @@ class FirstRun:
     # --- credentials.toml -------------------------------------------------------
 
     def _credentials(self, doors: Doors) -> bytes:
-        secret, code, password = self._values()
+        secret, code, challenge, password = self._values()
         lines = ["# Addresses and secrets of the first start of pkid.", "", "[cmp]"]
         if doors.cmp_url:
             lines.append(f"url = {quote(doors.cmp_url)}")
@@ -172,11 +192,15 @@ class FirstRun:
         if doors.est_url:
             lines.append(f"url = {quote(doors.est_url)}")
         lines += [f"user = {quote(REFERENCE)}", f"password = {quote(code)}"]
+        lines += ["", "[scep]"]
+        if doors.scep_url:
+            lines.append(f"url = {quote(doors.scep_url)}")
+        lines.append(f"challenge = {quote(challenge)}")
         lines += ["", "[rest]", f"p12_password = {quote(password)}", ""]
         return "\n".join(lines).encode()
 
-    def _values(self) -> tuple[str, str, str]:
-        """CMP secret, EST password and that of the PKCS #12 file.
+    def _values(self) -> tuple[str, str, str, str]:
+        """CMP secret, EST password, SCEP challenge and that of the PKCS #12 file.
 
         Those of ``credentials.toml`` once it is complete.
         """
@@ -184,7 +208,9 @@ class FirstRun:
         if self.is_done:
             found = tomllib.loads(path.read_text("utf-8"))
             secret, code = found["cmp"]["secret"], found["est"]["password"]
-            return secret, code, found["rest"]["p12_password"]
-        files = (self.directory / name for name in (SECRET_FILE, CODE_FILE))
-        secret, code = (one.read_text("utf-8").strip() for one in files)
-        return secret, code, self._password
+            challenge = found["scep"]["challenge"]
+            return secret, code, challenge, found["rest"]["p12_password"]
+        names = (SECRET_FILE, CODE_FILE, CHALLENGE_FILE)
+        files = (self.directory / name for name in names)
+        secret, code, challenge = (one.read_text("utf-8").strip() for one in files)
+        return secret, code, challenge, self._password

@@ -23,6 +23,8 @@ from pkid.asn1.names import GeneralName, Name
 from pkid.engine.creation import NewAuthority, ServiceCertificate, ServiceIdentity
 from pkid.engine.model import RequestContext
 from pkid.transports.tls import TLSCredentials
+from pkid.responders.cmp.aliases import CMPAlias
+from pkid.responders.scep.aliases import SCEPAlias
 
 ROOT: Final = "root"
 ISSUING: Final = "issuing"
@@ -78,6 +80,15 @@ async def tls_credentials(
         key_pem=await house.keys.tls_key(f"service-{TLS}"),
         chain_pem=encode_chain(without_root(identity)),
     )
+
+
+async def prepare_exchanges(house: House, aliases: Iterable[SCEPAlias]) -> None:
+    """Give each authority that is spoken SCEP to what opens requests in its name."""
+    known = set(house.engine.authority_names())
+    wanted = {(one.alias.authority, one.identity, one.identity_key) for one in aliases}
+    for name, kind, key_spec in sorted(wanted, key=str):
+        if name in known:
+            await house.engine.exchange.prepare(name, kind, key_spec, INTERNAL)
 
 
 async def administrator(house: House, authority: str) -> ServiceIdentity:

@@ -19,12 +19,14 @@ class Doors:
     :ivar cmp_url: over HTTP; "" when no listener serves it.
     :ivar cmp_tcp: "host:port" over raw TCP; "" likewise.
     :ivar est_url: base of EST's operations; "" likewise.
+    :ivar scep_url: of SCEP; "" likewise.
     :ivar crl_file: the issuing CA's revocation list as a file.
     """
 
     cmp_url: str = ""
     cmp_tcp: str = ""
     est_url: str = ""
+    scep_url: str = ""
     crl_file: str = ""
 
 
@@ -39,6 +41,8 @@ def readme(directory: Path, doors: Doors, *, reference: str) -> str:
         parts.append(f"CMP over TCP, both framings: {doors.cmp_tcp}\n")
     if doors.est_url:
         parts.append(_est_commands(directory, doors.est_url))
+    if doors.scep_url:
+        parts.append(_scep_commands(directory, doors.scep_url))
     parts.append(_outlook(directory))
     return "\n".join(parts)
 
@@ -142,6 +146,35 @@ EST, by curl, which reads user and password from their file:
     openssl base64 -d -in cert5.b64 \\
         | openssl pkcs7 -inform DER -print_certs -out cert5.pem
     openssl verify -CAfile $F/root.pem -untrusted $F/chain.pem cert5.pem
+"""
+
+
+def _scep_commands(directory: Path, url: str) -> str:
+    first = quote(str(directory))
+    scep = f"pki --scep --url {url}"
+    return f"""\
+SCEP, by strongSwan's pki (Debian: strongswan-pki, libstrongswan-standard-plugins and
+libstrongswan-extra-plugins), which reads the challenge from its file:
+
+    F={first}
+
+    # the certificates of the CA and of its RA
+    pki --scepca --url {url} \\
+        --caout ca.pem --raout ra.pem --outform pem --force
+
+    # a key, and a certificate for it
+    pki --gen --type rsa --size 2048 --outform pem > key6.pem
+    {scep} --options $F/scep.options \\
+        --in key6.pem --dn "CN=device-4" --cacert-enc ra.pem --cacert-sig ra.pem \\
+        --cacert ca.pem --cacert ca-1.pem --outform pem > cert6.pem
+    openssl verify -CAfile $F/root.pem -untrusted $F/chain.pem cert6.pem
+
+    # renew it with a new key; the old certificate is the proof
+    pki --gen --type rsa --size 2048 --outform pem > key7.pem
+    {scep} --in key7.pem --dn "CN=device-4" \\
+        --cert cert6.pem --key key6.pem --cacert-enc ra.pem --cacert-sig ra.pem \\
+        --cacert ca.pem --cacert ca-1.pem --outform pem > cert7.pem
+    openssl verify -CAfile $F/root.pem -untrusted $F/chain.pem cert7.pem
 """
 
 

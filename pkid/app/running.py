@@ -19,6 +19,8 @@ from pkid.app.house import House, open_house
 from pkid.app.identities import (
     ISSUING,
     make_authorities,
+    prepare_cmp_keys,
+    prepare_exchanges,
     prepare_key_generators,
     prepare_ocsp,
     prepare_signers,
@@ -37,6 +39,7 @@ from pkid.responders.base import Responder
 from pkid.responders.cmp.responder import CMPResponder
 from pkid.responders.est.responder import ESTResponder
 from pkid.responders.status.responder import StatusResponder
+from pkid.responders.scep.responder import SCEPResponder
 from pkid.storage.directory import make_private_directory, write_atomically
 from pkid.transports.tls import TLSContext
 
@@ -167,6 +170,7 @@ class Running:
         aliases = self._situation.configuration().cmp_aliases
         wanted = [ISSUING, *(alias.alias.authority for alias in aliases.values())]
         return next((name for name in wanted if name in known), ISSUING)
+        await prepare_exchanges(self._house, configuration.scep_aliases.values())
 
     # --- doors --------------------------------------------------------------------
 
@@ -234,6 +238,13 @@ class Running:
     def _control_responder(self) -> ControlResponder:
         desk = Desk(
             self._house,
+            "scep": SCEPResponder(
+                self._house.engine,
+                lambda: situation.configuration().scep_aliases,
+                validators=dict,
+                clock=self._house.clock,
+                workers=self._house.workers,
+            ),
             configuration=self._situation.configuration,
             policies=self._situation.policies,
             warnings=self._warnings,

@@ -11,7 +11,7 @@ from pkid.app.house import House
 from pkid.app.listening import Address, Listeners
 from pkid.app.readme import Doors
 from pkid.app.settings import Listener
-from pkid.app.tables import EST_SERVICE, TCP_SERVICE
+from pkid.app.tables import EST_SERVICE, SCEP_SERVICE, TCP_SERVICE
 from pkid.responders.base import Responder
 from pkid.transports.cmptcp import CMPTCPFactory
 from pkid.transports.connections import ConnectionFactory
@@ -25,11 +25,14 @@ from pkid.transports.site import (
     Site,
     cmp_routes,
     est_routes,
+    scep_routes,
 )
 from pkid.transports.tls import TLSContext, TLSListenerFactory
 
 CMP_PATH: Final = "/.well-known/cmp/p/"
 EST_PATH: Final = "/.well-known/est"
+SCEP_PATH: Final = "/scep/"
+NDES: Final = "ndes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,16 +80,26 @@ def _connections(listener: Listener, rooms: Rooms) -> ConnectionFactory:
     )
 
 
+def _keys_of(services: tuple[str, ...]) -> tuple[str, ...]:
+    """Keys of the route table; the page of challenges goes with SCEP."""
+    return (*services, NDES) if SCEP_SERVICE in services else services
+
+
 def _front(
     listener: Listener, services: tuple[str, ...], facts: ListenerFacts, rooms: Rooms
 ) -> HTTPFront:
     # A client set to HTTP by mistake may well post to "/" of the TCP port.
     at_root = TCP_SERVICE in listener.serves
     site = Site(
-        {key: rooms.responders[key] for key in services},
+        {
+            key: rooms.responders[key]
+            for key in _keys_of(services)
+            if key in rooms.responders
+        },
         (
             *cmp_routes(default_alias=listener.alias, at_root=at_root),
             *est_routes(default_alias=listener.alias),
+            *scep_routes(default_alias=listener.alias),
             *STATUS_ROUTES,
             *OPERATIONS_ROUTES,
         ),
@@ -106,7 +119,7 @@ def find_doors(
 ) -> Doors:
     """Where the first-run alias is reached; plain HTTP before HTTPS."""
     host = urlsplit(public_url).hostname or "127.0.0.1"
-    cmp_url = cmp_tcp = est_url = ""
+    cmp_url = cmp_tcp = est_url = scep_url = ""
     for name in sorted(settings, key=lambda one: settings[one].tls):
         listener, address = settings[name], addresses[name]
         if address.path:
@@ -119,4 +132,6 @@ def find_doors(
             cmp_url = cmp_url or f"{scheme}://{place}{CMP_PATH}{alias}"
         if EST_SERVICE in listener.serves:
             est_url = est_url or f"{scheme}://{place}{EST_PATH}"
-    return Doors(cmp_url=cmp_url, cmp_tcp=cmp_tcp, est_url=est_url)
+        if SCEP_SERVICE in listener.serves:
+            scep_url = scep_url or f"{scheme}://{place}{SCEP_PATH}{listener.alias}"
+    return Doors(cmp_url=cmp_url, cmp_tcp=cmp_tcp, est_url=est_url, scep_url=scep_url)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from pkid.app.endpoints import Endpoint
 from pkid.engine.aliases import Alias, ApprovalRule, AuthoritySettings
@@ -14,6 +15,7 @@ from pkid.engine.profiles import CertificateProfile, EndEntityProfile
 from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.est.aliases import ESTAlias
 from pkid.transports.cmptcp import FRAMINGS
+from pkid.responders.scep.aliases import SCEPAlias
 from pkid.transports.limits import Limits
 
 DEFAULT_PUBLIC_URL = "http://127.0.0.1:8080"
@@ -93,6 +95,26 @@ class VendorSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidatorSettings:
+    """A service elsewhere that knows SCEP challenges.
+
+    :ivar secret: reference to the key of a webhook's signatures, or to Intune's client
+        secret.
+    """
+
+    name: str
+    kind: str = "webhook"
+    url: str = ""
+    secret: str = ""
+    timeout: timedelta = timedelta(seconds=10)
+    tenant: str = ""
+    application: str = ""
+    login_url: str = "https://login.microsoftonline.com"
+    graph_url: str = "https://graph.microsoft.com"
+    authorities: str = ""
+
+
 class Configuration:
     """Everything that the file says, checked.
 
@@ -110,12 +132,14 @@ class Configuration:
     est_aliases: Mapping[str, ESTAlias] = field(default_factory=dict)
     certificate_profiles: Mapping[str, CertificateProfile] = field(default_factory=dict)
     end_entity_profiles: Mapping[str, EndEntityProfile] = field(default_factory=dict)
+    scep_aliases: Mapping[str, SCEPAlias] = field(default_factory=dict)
+    validators: Mapping[str, ValidatorSettings] = field(default_factory=dict)
     approval_rules: Mapping[str, ApprovalRule] = field(default_factory=dict)
     vendors: Mapping[str, VendorSettings] = field(default_factory=dict)
     authorities: Mapping[str, AuthoritySettings] = field(default_factory=dict)
 
     def entrances(self) -> Iterator[Alias]:
         """What the engine knows of each entrance, of all protocols."""
-        for aliases in (self.cmp_aliases, self.est_aliases):
+        for aliases in (self.cmp_aliases, self.est_aliases, self.scep_aliases):
             for one in aliases.values():
                 yield one.alias

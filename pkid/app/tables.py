@@ -33,6 +33,7 @@ from pkid.app.kinds import (
 from pkid.app.presets import KEY as PRESET_KEY
 from pkid.app.presets import PRESETS
 from pkid.app.profile_tables import CERTIFICATE_PROFILE, END_ENTITY_PROFILE
+from pkid.app.scep_tables import VALIDATOR, scep_alias_table
 from pkid.app.schema import Inline, Key, Shape, Table
 from pkid.app.settings import (
     GeneralSettings,
@@ -65,10 +66,11 @@ from pkid.responders.cmp.aliases import (
 from pkid.transports.cmptcp import FRAMINGS
 from pkid.transports.limits import Limits
 
-HTTP_SERVICES: Final = ("cmp", "est", "status", "operations")
+HTTP_SERVICES: Final = ("cmp", "est", "scep", "status", "operations")
 EST_SERVICE: Final = "est"
 TCP_SERVICE: Final = "cmp-tcp"
 
+SCEP_SERVICE: Final = "scep"
 ENDPOINT: Final = Text(
     'endpoint like "tcp:8829:interface=127.0.0.1"',
     decode_endpoint,
@@ -251,15 +253,16 @@ LISTENER = Table(
             "serves",
             ListOf(choice(TCP_SERVICE, *HTTP_SERVICES), least=1),
             'What it serves: `"cmp-tcp"` alone, or any of the HTTP services'
-            " `cmp`, `est` (which needs `tls`), `status` (CRLs, CA certificates) and"
-            " `operations` (health).",
+            " `cmp`, `est` (which needs `tls`), `scep`, `status` (CRLs, CA"
+            " certificates) and `operations` (health).",
             reloadable=False,
             example='["cmp-tcp"]',
         ),
         Key(
             "alias",
             IDENTIFIER_KIND,
-            "Alias of a `cmp-tcp` listener, and of CMP and EST paths that name none.",
+            "Alias of a `cmp-tcp` listener, and of CMP, EST and SCEP paths that name"
+            " none.",
             reloadable=False,
         ),
         Key(
@@ -474,6 +477,7 @@ VENDOR = Table(
     path="vendor.*",
     doc="A manufacturer whose certificates authenticate devices. The default is an"
     " allow-list: units are registered with `pkid vendor add` or `pkid entity import`.",
+SCEP_ALIAS = scep_alias_table(ENTRANCE_KEYS)
     records=(VendorSettings,),
     given=("name",),
     keys=(
@@ -574,3 +578,5 @@ SHAPE: Final = Shape(
         END_ENTITY_PROFILE,
     )
 )
+        SCEP_ALIAS,
+        VALIDATOR,

@@ -13,7 +13,8 @@ from pkid.app.presets import PRESETS
 from pkid.app.settings import Configuration, Listener
 from pkid.app.tables import EST_SERVICE, TCP_SERVICE
 from pkid.engine.aliases import Alias, Authentication
-from pkid.responders.cmp.aliases import CMPAlias
+from pkid.responders.cmp.aliases import FORWARD, CMPAlias
+from pkid.responders.scep.aliases import SCEPAlias
 
 AUTOMATIC = "automatic"
 
@@ -32,8 +33,13 @@ def _faults(configuration: Configuration) -> Iterator[Fault]:
         yield from _alias_faults(f"est.alias.{name}", entrance.alias, configuration)
     for listener in configuration.listeners.values():
         yield from _listener_faults(listener, configuration)
+    for name, scep in configuration.scep_aliases.items():
+        yield from _alias_faults(f"scep.alias.{name}", scep.alias, configuration)
+        yield from _scep_faults(f"scep.alias.{name}", scep, configuration)
     yield from _twice(configuration)
     yield from _profile_faults(configuration)
+    for name, validator in configuration.validators.items():
+        yield from _validator_faults(f"validator.{name}", validator)
     for name, rule in configuration.approval_rules.items():
         if rule.approvers and rule.needed > len(rule.approvers):
             yield Fault(f"approval.{name}.needed", "is more than there are approvers")
@@ -126,3 +132,31 @@ def _unknown(
     for name in names:
         if name not in known:
             yield Fault(where, f'there is no "{name}"{suggestion(name, known)}')
+    if SCEP_SERVICE in listener.serves:
+        yield from _unknown(
+            f"{where}.alias", [listener.alias], configuration.scep_aliases
+        )
+
+
+def _scep_faults(
+    where: str, alias: SCEPAlias, configuration: Configuration
+) -> Iterator[Fault]:
+    if alias.validator:
+        yield from _unknown(
+            f"{where}.validator", [alias.validator], configuration.validators
+        )
+    offered = {alias.alias.certificate_profile, *alias.alias.profiles}
+    for name in ("signature_profile", "encryption_profile"):
+        profile = getattr(alias, name)
+        if profile and profile not in offered:
+            yield Fault(f"{where}.{name}", "is not among profiles")
+
+
+def _validator_faults(where: str, validator: ValidatorSettings) -> Iterator[Fault]:
+    needed = {
+        "webhook": ("url",),
+        "intune": ("tenant", "application", "secret"),
+    }
+    for name in needed[validator.kind]:
+        if not getattr(validator, name):
+            yield Fault(f"{where}.{name}", f"is missing: {validator.kind} needs it")

@@ -45,6 +45,7 @@ class Route:
     :ivar operation: for patterns that name none.
     :ivar operations: the closed set for ``<operation>``.
     :ivar body_limit: octets of the request's body; more is 413.
+    :ivar any_case: whether capitals in a path lead here too; the pattern has none.
     """
 
     pattern: str
@@ -54,6 +55,7 @@ class Route:
     operation: str = ""
     operations: frozenset[str] = frozenset()
     body_limit: int = 64 * KIB
+    any_case: bool = False
 
     def takes(self, method: str) -> bool:
         """Say whether a request with this method goes to the responder."""
@@ -141,6 +143,52 @@ def est_routes(
             ("fullcmc", "POST", cmc_limit),
         )
         for row in rows(operation, method, limit)
+    )
+
+
+def scep_routes(*, default_alias: str = "default") -> tuple[Route, ...]:
+    """Give the rows of SCEP and of the page that gives out challenges.
+
+    Clients append what their programmers thought of to a path, "pkiclient.exe" in
+    small letters or capitals most often; the tail means nothing.
+
+    :param default_alias: the entrance of paths that name none.
+
+    **Source:** RFC 8894 section 4.1; [MS-WCCE]'s NDES and EJBCA for theirs.
+    """
+
+    def row(pattern: str, alias: str = "", responder: str = "scep") -> Route:
+        return Route(
+            pattern=pattern,
+            responder=responder,
+            methods=("GET", "POST"),
+            alias=alias,
+            any_case=True,
+        )
+
+    unnamed = (
+        "/scep",
+        "/scep/",
+        "/scep/pkiclient.exe",
+        "/cgi-bin/pkiclient.exe",
+        "/certsrv/mscep/mscep.dll",
+        "/certsrv/mscep/mscep.dll/<rest>",
+        "/certsrv/mscep",
+        "/certsrv/mscep/",
+        "/ejbca/publicweb/apply/scep/pkiclient.exe",
+    )
+    named = (
+        "/scep/<alias>",
+        "/scep/<alias>/<rest>",
+        "/ejbca/publicweb/apply/scep/<alias>/<rest>",
+    )
+    return (
+        *(row(pattern, default_alias) for pattern in unnamed),
+        *(row(pattern) for pattern in named),
+        row("/certsrv/mscep_admin", default_alias, "ndes"),
+        row("/certsrv/mscep_admin/<rest>", default_alias, "ndes"),
+        row("/scep/<alias>/mscep_admin", responder="ndes"),
+        row("/scep/<alias>/mscep_admin/<rest>", responder="ndes"),
     )
 
 
@@ -263,6 +311,14 @@ class Site:
         segments = path.split("/")
         if "%" in path:
             segments = [_decoded(segment) for segment in segments]
+        found = self._find(segments)
+        if found is None:
+            folded = self._find([segment.lower() for segment in segments])
+            if folded is not None and folded.route.any_case:
+                found = folded
+        return found
+
+    def _find(self, segments: list[str]) -> Target | None:
         node: _Node | None = self._root
         names: dict[str, str] = {}
         tail: tuple[Route, int] | None = None
