@@ -20,6 +20,7 @@ from cryptography.x509 import load_der_x509_certificate
 from pkid.app.house import House
 from pkid.asn1 import oids
 from pkid.asn1.names import GeneralName, Name
+from pkid.engine.aliases import Alias
 from pkid.engine.creation import NewAuthority, ServiceCertificate, ServiceIdentity
 from pkid.engine.model import RequestContext
 from pkid.transports.tls import TLSCredentials
@@ -55,6 +56,25 @@ async def prepare_signers(house: House, authorities: Iterable[str]) -> None:
     known = set(house.engine.authority_names())
     for name in sorted(known & set(authorities)):
         await house.engine.prepare_message_identity(name, INTERNAL)
+
+
+async def prepare_key_generators(house: House, aliases: Iterable[Alias]) -> None:
+    """Give each authority for which keys are made the identity that signs them."""
+    known = set(house.engine.authority_names())
+    wanted = {alias.authority for alias in aliases if alias.key_generation}
+    for name in sorted(known & wanted):
+        await house.engine.key_generators.prepare(name, INTERNAL)
+
+
+async def prepare_cmp_keys(house: House, aliases: Iterable[CMPAlias]) -> None:
+    """Give authorities the CMP keys, beside their signers, that aliases switch on."""
+    known = set(house.engine.authority_names())
+    for alias in aliases:
+        authority = alias.alias.authority
+        if authority in known and alias.agreement:
+            await house.engine.prepare_agreement_identity(authority, INTERNAL)
+        if authority in known and alias.kem:
+            await house.engine.prepare_kem_identity(authority, INTERNAL)
 
 
 async def prepare_ocsp(house: House) -> None:

@@ -19,10 +19,11 @@ from pkid.messages.cmp.body import (
     CertRepMessage,
     CertResponse,
 )
-from pkid.messages.cmp.header import InfoTypeAndValue
+from pkid.messages.cmp.header import CMP2021, InfoTypeAndValue
 from pkid.messages.cmp.keypairs import CertifiedKeyPair
 from pkid.messages.cmp.status import PKIStatus, PKIStatusInfo
-from pkid.responders.cmp.aliases import CMPAlias
+from pkid.messages.encryptedkeys import EncryptedKey
+from pkid.responders.cmp.aliases import CA_PUBS_ALWAYS, PLAIN_ACCEPTED, CMPAlias
 from pkid.responders.cmp.answers import Draft, Sealed, without_root
 from pkid.responders.cmp.failures import rejection
 from pkid.responders.cmp.headers import Wishes
@@ -32,6 +33,7 @@ from pkid.responders.cmp.transactions import (
     TransactionState,
     make_state,
 )
+from pkid.responders.cmp.withholding import encrypted_certificate
 
 RESPONSE_TYPES: Final = {
     BodyType.IR: BodyType.IP,
@@ -65,7 +67,10 @@ def opening_state(
         # An ir signed with a certificate of this PKI is treated as a cr.
         ca_pubs=request.alias.ca_pubs
         and body_type is BodyType.IR
-        and request.requester.kind is not RequesterKind.CERTIFICATE,
+        and (
+            request.requester.kind is not RequesterKind.CERTIFICATE
+            or CA_PUBS_ALWAYS in request.alias.quirks
+        ),
     )
 
 
@@ -87,6 +92,7 @@ def concluded(
         ca_pubs=state.ca_pubs,
         delivered=bool(cert_hash),
         cert_hash=cert_hash,
+        withheld=isinstance(outcome, Issued) and outcome.withheld,
         our_nonce=sealed.nonce,
         answers=(KeptAnswer(request_hash, sealed.octets),),
     )
@@ -96,7 +102,12 @@ def with_outcome(state: TransactionState, outcome: Outcome) -> TransactionState:
     """The state once this outcome was given to the client."""
     if isinstance(outcome, Pending):
         return state
-    return replace(state, delivered=True, cert_hash=hash_of(outcome))
+    return replace(
+        state,
+        delivered=True,
+        cert_hash=hash_of(outcome),
+        withheld=outcome.withheld,
+    )
 
 
 def confirm_from(
@@ -112,13 +123,21 @@ def confirm_from(
     return replace(outcome, confirm_by=due), due
 
 
-def certification(alias: CMPAlias, state: TransactionState, outcome: Outcome) -> Draft:
+def certification(
+    alias: CMPAlias,
+    state: TransactionState,
+    outcome: Outcome,
+    private_key: EncryptedKey | None = None,
+) -> Draft:
     """The answer to what opened the transaction.
 
     :param outcome: issued, or pending: status waiting.
+    :param private_key: that was made for it, encrypted.
     """
     response_type = RESPONSE_TYPES[state.body_type]
-    response = response_of(alias, state.cert_req_id, outcome)
+    response = response_of(
+        alias, state.cert_req_id, outcome, pvno=state.pvno, private_key=private_key
+    )
     if isinstance(outcome, Pending):
         return Draft(body_type=response_type, body=CertRepMessage((response,)))
     ca_pubs = outcome.chain[-1:] if state.ca_pubs else ()
@@ -130,10 +149,19 @@ def certification(alias: CMPAlias, state: TransactionState, outcome: Outcome) ->
     )
 
 
-def response_of(alias: CMPAlias, cert_req_id: int, outcome: Outcome) -> CertResponse:
+def response_of(
+    alias: CMPAlias,
+    cert_req_id: int,
+    outcome: Outcome,
+    *,
+    pvno: int = CMP2021,
+    private_key: EncryptedKey | None = None,
+) -> CertResponse:
     """The answer to one request for a certificate.
 
     :param outcome: issued, or pending: status waiting.
+    :param pvno: of the request: how what is encrypted is written.
+    :param private_key: that was made for it, encrypted.
     """
     if isinstance(outcome, Pending):
         return CertResponse(
@@ -142,12 +170,22 @@ def response_of(alias: CMPAlias, cert_req_id: int, outcome: Outcome) -> CertResp
     return CertResponse(
         cert_req_id,
         _status_of(alias, outcome),
-        CertifiedKeyPair(certificate=outcome.der),
+        _pair_of(alias, outcome, pvno, private_key),
     )
 
 
+def _pair_of(
+    alias: CMPAlias, issued: Issued, pvno: int, private_key: EncryptedKey | None
+) -> CertifiedKeyPair:
+    if issued.withheld:
+        return CertifiedKeyPair(
+            encrypted_cert=encrypted_certificate(issued.der, pvno, alias)
+        )
+    return CertifiedKeyPair(certificate=issued.der, private_key=private_key)
+
+
 def _status_of(alias: CMPAlias, outcome: Issued) -> PKIStatusInfo:
-    if outcome.modified and "plain-accepted" not in alias.quirks:
+    if outcome.modified and PLAIN_ACCEPTED not in alias.quirks:
         return _MODIFIED
     return _ACCEPTED
 

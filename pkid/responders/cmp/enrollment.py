@@ -9,11 +9,13 @@ The answer is sealed before the engine commits and is stored with the certificat
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pkid.asn1 import oids
+from pkid.crypto.envelope import Recipient
 from pkid.engine.model import (
     CertificateReference,
+    DecryptionPossession,
     EnrollmentRequest,
     Issued,
     Outcome,
@@ -34,10 +36,12 @@ from pkid.responders.cmp.certification import (
     opening_state,
     refusal,
 )
+from pkid.responders.cmp.challenges import Challenges, Proofs, asks_for_challenge
 from pkid.responders.cmp.doors import Engine
 from pkid.responders.cmp.failures import OF_THE_EXCHANGE
 from pkid.responders.cmp.groups import Groups
 from pkid.responders.cmp.headers import Wishes, read_wishes
+from pkid.responders.cmp.keydelivery import KeyDelivery, recipient_for
 from pkid.responders.cmp.requests import Answered, MACProtection, Request, of_outcome
 from pkid.responders.cmp.tcppolling import TCPPolling
 from pkid.responders.cmp.templates import (
@@ -45,25 +49,57 @@ from pkid.responders.cmp.templates import (
     Wanted,
     wanted_by_crmf,
     wanted_by_pkcs10,
+    wish_for_key,
 )
 from pkid.responders.cmp.transactions import TransactionState
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, what its header wishes, and what was proven otherwise."""
+
+    request: Request
+    wishes: Wishes
+    proofs: Proofs
 
 
 class Enrollment:
     """Answers requests for certificates."""
 
     def __init__(
-        self, engine: Engine, answers: Answers, tcp_polling: TCPPolling, groups: Groups
+        self,
+        engine: Engine,
+        answers: Answers,
+        tcp_polling: TCPPolling,
+        groups: Groups,
+        challenges: Challenges,
+        delivery: KeyDelivery,
     ) -> None:
         self._engine = engine
         self._answers = answers
         self._tcp_polling = tcp_polling
         self._groups = groups
+        self._challenges = challenges
+        self._delivery = delivery
 
     async def answer(self, request: Request) -> Answered:
         """Answer ir, cr, kur or p10cr.
 
         :raises PKIError: for refusals that are answered by an error message.
+        """
+        return await self._answer(request, {})
+
+    async def answer_challenged(self, request: Request) -> Answered:
+        """Answer popdecr: what was asked before, once possession is proven.
+
+        :raises PKIError: for refusals that are answered by an error message.
+        """
+        return await self._challenges.answer(request, self._answer)
+
+    async def _answer(self, request: Request, proofs: Proofs) -> Answered:
+        """Answer a request.
+
+        :param proofs: of possession, where another exchange gave them.
         """
         _check_protection_kind(request)
         wishes = read_wishes(request.header)
@@ -71,15 +107,12 @@ class Enrollment:
         if isinstance(body, CertificationRequest):
             ids: tuple[int, ...] = (P10CR_REQ_ID,)
         elif isinstance(body, CertReqMessages):
-            if len(body.messages) > 1:
-                return await self._several(request, wishes, body.messages)
             ids = tuple(message.cert_req.cert_req_id for message in body.messages)
         else:
             raise PKIError(ErrorCode.INTERNAL, "a body that asks for no certificate")
         state = opening_state(request, ids[0], wishes)
         try:
-            enrollment = await self._enrollment(request, body, wishes)
-            return await self._enroll(request, enrollment, state)
+            return await self._dispatch(Asked(request, wishes, proofs), body, state)
         except PKIError as error:
             if error.code in OF_THE_EXCHANGE:
                 raise
@@ -88,44 +121,66 @@ class Enrollment:
             )
             return Answered.refused(sealed.octets, error)
 
+    async def _dispatch(
+        self,
+        asked: Asked,
+        body: CertReqMessages | CertificationRequest,
+        state: TransactionState,
+    ) -> Answered:
+        """By a challenge first, each of several by itself, or as most are."""
+        if isinstance(body, CertificationRequest):
+            wanted = wanted_by_pkcs10(body)
+            enrollment = self._enrollment_of(asked, wanted, None)
+            return await self._enroll(asked.request, enrollment, state)
+        messages = body.messages
+        if not asked.proofs:
+            challenged = [one for one in messages if asks_for_challenge(one)]
+            if challenged:
+                return await self._challenges.open(asked.request, challenged)
+        if len(messages) > 1:
+            _check_several(asked.request)
+            return await self._several(asked, messages)
+        recipient = None
+        if wish_for_key(messages[0]) is not None:
+            recipient = recipient_for(asked.request, messages[0])
+        enrollment = await self._crmf_enrollment(asked, messages[0])
+        return await self._enroll(asked.request, enrollment, state, recipient)
+
     async def _several(
-        self, request: Request, wishes: Wishes, messages: tuple[CertReqMsg, ...]
+        self, asked: Asked, messages: tuple[CertReqMsg, ...]
     ) -> Answered:
         """Each request by itself, under the key of its part (`groups`)."""
 
         async def read(message: CertReqMsg, key: TransactionKey) -> EnrollmentRequest:
-            enrollment = await self._crmf_enrollment(request, message, wishes)
+            if wish_for_key(message) is not None:
+                # Its answer could not be stored together with its certificate.
+                raise PKIError(
+                    ErrorCode.BAD_REQUEST, "ask for a key in a message of its own"
+                )
+            enrollment = await self._crmf_enrollment(asked, message)
             return replace(enrollment, transaction=key)
 
-        return await self._groups.answer(request, wishes, messages, read)
-
-    async def _enrollment(
-        self,
-        request: Request,
-        body: CertReqMessages | CertificationRequest,
-        wishes: Wishes,
-    ) -> EnrollmentRequest:
-        if isinstance(body, CertificationRequest):
-            return self._enrollment_of(request, wishes, wanted_by_pkcs10(body), None)
-        return await self._crmf_enrollment(request, body.messages[0], wishes)
+        return await self._groups.answer(asked.request, asked.wishes, messages, read)
 
     async def _crmf_enrollment(
-        self, request: Request, message: CertReqMsg, wishes: Wishes
+        self, asked: Asked, message: CertReqMsg
     ) -> EnrollmentRequest:
         """What the engine is asked of one CertReqMsg, alone or one of several."""
-        wanted = self._wanted(request, message)
-        renews = await self._renews(request, message)
-        return self._enrollment_of(request, wishes, wanted, renews)
+        wanted = self._wanted(asked, message)
+        renews = await self._renews(asked.request, message)
+        return self._enrollment_of(asked, wanted, renews)
 
     def _enrollment_of(
-        self,
-        request: Request,
-        wishes: Wishes,
-        wanted: Wanted,
-        renews: CertificateReference | None,
+        self, asked: Asked, wanted: Wanted, renews: CertificateReference | None
     ) -> EnrollmentRequest:
+        request, wishes = asked.request, asked.wishes
         alias = request.alias
-        implicit = wishes.implicit_confirm and alias.implicit_confirm
+        implicit = (
+            wishes.implicit_confirm
+            and alias.implicit_confirm
+            # Here the confirmation is the proof of possession.
+            and not isinstance(wanted.possession, DecryptionPossession)
+        )
         return make_enrollment_request(
             alias=alias.name,
             context=request.context,
@@ -139,7 +194,8 @@ class Enrollment:
             confirmation=None if implicit else alias.confirm_wait,
         )
 
-    def _wanted(self, request: Request, message: CertReqMsg) -> Wanted:
+    def _wanted(self, asked: Asked, message: CertReqMsg) -> Wanted:
+        request = asked.request
         if (
             request.message.body_type is not BodyType.IR
             and request.requester.kind is RequesterKind.VENDOR
@@ -148,7 +204,8 @@ class Enrollment:
                 ErrorCode.NOT_AUTHORIZED, "a certificate of another PKI asks by ir only"
             )
         issuer = self._engine.authority_subject(request.alias.alias.authority)
-        return wanted_by_crmf(message, request, issuer)
+        proven = asked.proofs.get(message.cert_req.cert_req_id)
+        return wanted_by_crmf(message, request, issuer, proven)
 
     # --- key update --------------------------------------------------------------
 
@@ -207,12 +264,20 @@ class Enrollment:
     # --- outcome -----------------------------------------------------------------
 
     async def _enroll(
-        self, request: Request, enrollment: EnrollmentRequest, state: TransactionState
+        self,
+        request: Request,
+        enrollment: EnrollmentRequest,
+        state: TransactionState,
+        recipient: Recipient | None = None,
     ) -> Answered:
+        """Have it decided upon, the answer sealed before it is stored.
+
+        :param recipient: of a key that is made for the request.
+        """
         made: list[tuple[Outcome, bytes]] = []
 
         async def encode_state(outcome: Outcome) -> bytes:
-            sealed = await self._seal(request, state, outcome)
+            sealed = await self._seal(request, state, outcome, recipient)
             made.append((outcome, sealed.octets))
             return concluded(state, outcome, request.request_hash, sealed).encode()
 
@@ -230,13 +295,24 @@ class Enrollment:
         return of_outcome(outcome, octets, repeated=repeated, ticket=ticket)
 
     async def _seal(
-        self, request: Request, state: TransactionState, outcome: Outcome
+        self,
+        request: Request,
+        state: TransactionState,
+        outcome: Outcome,
+        recipient: Recipient | None,
     ) -> Sealed:
         waits = isinstance(outcome, Pending)
         if waits and request.over_tcp and request.alias.tcp_polling:
             # Nothing of CMP is said yet: a TCP record tells the client to wait.
             return Sealed(b"", b"")
-        draft = certification(request.alias, state, outcome)
+        packed = None
+        if isinstance(outcome, Issued) and outcome.generated is not None:
+            if recipient is None:
+                raise PKIError(ErrorCode.INTERNAL, "a key that nobody asked for")
+            packed = await self._delivery.pack(
+                request, outcome.generated.private_key, recipient
+            )
+        draft = certification(request.alias, state, outcome, packed)
         return await self._answers.answer(request, draft)
 
     async def _ended(self, request: Request, error: PKIError) -> Answered:
@@ -264,6 +340,19 @@ class Enrollment:
         if record is None:
             return None
         return TransactionState.decode(record.state).repeated(request.request_hash)
+
+
+def _check_several(request: Request) -> None:
+    """One CertReqMsg in a message, where the alias says so (CMP-177).
+
+    :raises PKIError: ``BAD_REQUEST``.
+    """
+    if not request.alias.several_requests:
+        raise PKIError(
+            ErrorCode.BAD_REQUEST,
+            "a message asks for one certificate here",
+            hint=f"several_requests of alias {request.alias.name}",
+        )
 
 
 def _check_protection_kind(request: Request) -> None:

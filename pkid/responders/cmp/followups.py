@@ -182,6 +182,7 @@ class FollowUps:
         return Answered(octets=sealed.octets, serial=opened.serial)
 
     async def _conclude(
+        opened.state.check_confirms_all()
         self, opened: Open, draft: Draft | None, rejected: str
     ) -> Answered:
         """Carry out the client's word; the answer is stored with it.

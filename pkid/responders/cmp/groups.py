@@ -128,6 +128,7 @@ class Groups:
             state,
             parts=tuple(map(part_after, fates)),
             delivered=True,
+            withheld=any_withheld(fates),
             our_nonce=sealed.nonce,
             answers=(KeptAnswer(request.request_hash, sealed.octets),),
         )
@@ -202,7 +203,7 @@ def answer_of_parts(
     responses = tuple(
         CertResponse(one.cert_req_id, rejection(one.fate))
         if isinstance(one.fate, PKIError)
-        else response_of(alias, one.cert_req_id, one.fate)
+        else response_of(alias, one.cert_req_id, one.fate, pvno=state.pvno)
         for one in fates
     )
     issued = [one.fate for one in fates if isinstance(one.fate, Issued)]
@@ -213,6 +214,11 @@ def answer_of_parts(
         general_info=_confirmation_info(issued),
         certificates=without_root(chain, alias) if chain else (),
     )
+
+
+def any_withheld(fates: Iterable[Fated]) -> bool:
+    """Whether a certificate leaves encrypted: its certHash proves possession."""
+    return any(isinstance(one.fate, Issued) and one.fate.withheld for one in fates)
 
 
 def part_after(fated: Fated) -> Part:

@@ -39,6 +39,7 @@ from pkid.responders.cmp.groups import (
     Fated,
     answer_of_parts,
     answered_with,
+    any_withheld,
     part_after,
     part_key,
 )
@@ -201,6 +202,7 @@ class PartFollowUps:
 
     async def _confirm_all(self, group: OpenGroup) -> Answered:
         """Everything accepted by an RFC 2510 client; there is nothing to answer."""
+        group.state.check_confirms_all()
         if not _concluded_by(group):
             group.check(BodyType.PKICONF)
         for one in group.at(Stage.DELIVERED):
@@ -315,7 +317,8 @@ class PartFollowUps:
             sealed = await self._answers.answer(request, draft)
         after = {one.cert_req_id: part_after(one) for one in fates}
         parts = tuple(after.get(part.cert_req_id, part) for part in group.state.parts)
-        state = replace(group.state, parts=parts).after(
+        withheld = group.state.withheld or any_withheld(fates)
+        state = replace(group.state, parts=parts, withheld=withheld).after(
             request.request_hash, request.sender_nonce, sealed.octets, sealed.nonce
         )
         await self._engine.remember(group.record, state.encode(), due)

@@ -11,15 +11,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pkid.asn1 import oids
+from pkid.asn1 import der, oids
 from pkid.asn1.names import GeneralName, Name
+from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.crypto.possession import (
     PublicKeyMAC,
     SignedPossession,
     check_signing_key_input,
     verify_public_key_mac,
 )
+from pkid.crypto.publickeys import decode_spki
 from pkid.engine.model import (
+    DecryptionPossession,
+    GeneratedPossession,
     ProofOfPossession,
     RequestedCertificate,
     RequesterKind,
@@ -27,6 +31,7 @@ from pkid.engine.model import (
     make_requested_certificate,
 )
 from pkid.errors import ErrorCode, PKIError
+from pkid.messages.cmp.header import CMP2021
 from pkid.messages.crmf import (
     CertReqMsg,
     CertTemplate,
@@ -34,10 +39,12 @@ from pkid.messages.crmf import (
     POPOSigningKey,
     POPOSigningKeyInput,
     RAVerified,
+    SubsequentMessage,
 )
 from pkid.messages.pkcs10 import CertificationRequest
 from pkid.responders.cmp.protection import read_certificate
 from pkid.responders.cmp.requests import Request
+from pkid.responders.cmp.withholding import check_version
 
 X509_V3: Final = 2
 P10CR_REQ_ID: Final = -1
@@ -61,10 +68,16 @@ class Wanted:
     possession: ProofOfPossession
 
 
-def wanted_by_crmf(message: CertReqMsg, request: Request, issuer: Name) -> Wanted:
+def wanted_by_crmf(
+    message: CertReqMsg,
+    request: Request,
+    issuer: Name,
+    proven: ProofOfPossession | None = None,
+) -> Wanted:
     """Read one ``CertReqMsg``.
 
     :param issuer: subject of the authority that would issue.
+    :param proven: the proof, where it took another exchange or one of our keys.
     :raises PKIError: ``BAD_TEMPLATE``, ``BAD_POSSESSION``, ``NOT_AUTHORIZED`` (an end
         entity used raVerified), ``BAD_REQUEST`` (a control that is not supported).
     """
@@ -82,7 +95,7 @@ def wanted_by_crmf(message: CertReqMsg, request: Request, issuer: Name) -> Wante
         raise PKIError(
             ErrorCode.BAD_REQUEST, "certReq in regInfo is not supported here yet"
         )
-    spki, possession = _proof(message, request)
+    spki, possession = _proof(message, request, proven)
     validity = template.validity
     return Wanted(
         cert_req.cert_req_id,
@@ -155,25 +168,70 @@ def _name(element: bytes | None) -> Name | None:
 # --- proof of possession ------------------------------------------------------
 
 
-def _proof(message: CertReqMsg, request: Request) -> tuple[bytes, ProofOfPossession]:
-    """The key to certify, and what shows that the client holds its private half."""
-    template = message.cert_req.cert_template
+def _proof(
+    message: CertReqMsg, request: Request, proven: ProofOfPossession | None
+) -> tuple[bytes | None, ProofOfPossession]:
+    """The key to certify, and what shows that the client holds its private half.
+
+    None for the key when we are asked to make it.
+    """
     popo = message.popo
     if isinstance(popo, POPOSigningKey):
         return _signed_proof(message, popo, request)
-    if template.spki is None:
-        raise PKIError(
-            ErrorCode.BAD_TEMPLATE,
-            "publicKey is missing: central key generation is not supported here yet",
-        )
+    wish = wish_for_key(message)
+    if wish is not None:
+        return None, wish
+    spki = message.cert_req.cert_template.spki
+    if proven is not None:
+        return spki, proven
     if isinstance(popo, RAVerified):
-        return template.spki, _vouched(request)
-    if isinstance(popo, POPOPrivKey):
+        return spki, _vouched(request)
+    if (
+        isinstance(popo, POPOPrivKey)
+        and popo.subsequent_message is SubsequentMessage.ENCR_CERT
+    ):
+        check_version(request.header.pvno, request.alias, ErrorCode.BAD_POSSESSION)
+        _check_old_form(spki, request.header.pvno)
+        return spki, DecryptionPossession()
+    raise PKIError(ErrorCode.BAD_POSSESSION, "proof of possession is missing")
+
+
+def _check_old_form(spki: bytes | None, pvno: int) -> None:
+    """Version 2 encrypts a certificate to RSA keys only."""
+    if pvno < CMP2021 and spki is not None and decode_spki(spki).family != "rsa":
         raise PKIError(
             ErrorCode.BAD_POSSESSION,
-            "this method of proof of possession is not supported here yet",
+            "for keys other than RSA use version 3 (pvno 3)",
         )
-    raise PKIError(ErrorCode.BAD_POSSESSION, "proof of possession is missing")
+
+
+def wish_for_key(message: CertReqMsg) -> GeneratedPossession | None:
+    """Whether we shall make the key, and of which algorithm.
+
+    It is left out, or has an algorithm and no bits.
+
+    :raises PKIError: ``BAD_TEMPLATE`` when there is a proof of possession for no key.
+
+    **Source:** RFC 9483 section 4.1.6.
+    """
+    spki = message.cert_req.cert_template.spki
+    wish = GeneratedPossession() if spki is None else _algorithm_alone(spki)
+    if wish is not None and message.popo is not None:
+        raise PKIError(
+            ErrorCode.BAD_TEMPLATE, "publicKey is missing, and popo is there"
+        )
+    return wish
+
+
+def _algorithm_alone(spki: bytes) -> GeneratedPossession | None:
+    """The algorithm of a ``SubjectPublicKeyInfo`` whose BIT STRING is empty."""
+    cursor = der.Cursor(der.single(spki, der.SEQUENCE))
+    try:
+        algorithm = AlgorithmIdentifier.decode(cursor.take(der.SEQUENCE))
+        bits = cursor.take(der.BIT_STRING)
+    except PKIError:
+        return None  # decode_spki says what is wrong with it
+    return GeneratedPossession(algorithm) if bits == b"\0" else None
 
 
 def _vouched(request: Request) -> VouchedPossession:
