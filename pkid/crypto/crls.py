@@ -17,7 +17,6 @@ from pkid.asn1 import der, oids
 from pkid.asn1.names import GeneralName
 from pkid.asn1.x509 import AlgorithmIdentifier, Extension
 from pkid.crypto.extensions import full_name
-from pkid.crypto.signatures import encode_signed
 from pkid.crypto.tbs import encode_time
 from pkid.errors import ErrorCode, PKIError
 
@@ -170,12 +169,12 @@ def assemble_crl(
     :param issuer: DER of the issuer's ``Name``.
     :param algorithm: with which the list will be signed.
     :param next_update: aware and after ``this_update``.
-    :param entries: from `encode_crl_entry`; none is fine.
+    :param entries: from `encode_crl_entry`, or many of them joined; none is fine.
     :param extensions: ``cRLNumber`` and ``authorityKeyIdentifier`` are a must.
     :raises PKIError: ``INTERNAL`` when the times are in the wrong order or a
         mandatory extension is missing.
 
-    Cost: below 0.1 us an entry, and three times the size of the list in memory.
+    Cost: below 0.1 us an entry, and once the size of the list in memory.
 
     **Source:** RFC 5280 sections 5.1.2 and 5.2.
     """
@@ -186,18 +185,30 @@ def assemble_crl(
         raise _refuse("CRL without number or authority key identifier, or one twice")
     if next_update <= this_update:
         raise _refuse("CRL ends before it begins")
-    revoked = b"".join(entries)
     encoded = b"".join(extension.encode() for extension in found)
-    return der.sequence(
-        _VERSION_2,
-        algorithm.encode(),
-        issuer,
-        encode_time(this_update),
-        encode_time(next_update),
-        # RFC 5280 section 5.1.2.6: absent when there is none, never empty.
-        der.encode(der.SEQUENCE, revoked) if revoked else b"",
-        der.explicit(0, der.encode(der.SEQUENCE, encoded)),
+    begin = (
+        _VERSION_2
+        + algorithm.encode()
+        + issuer
+        + encode_time(this_update)
+        + encode_time(next_update)
     )
+    revoked = list(entries)
+    size = sum(map(len, revoked))
+    # RFC 5280 section 5.1.2.6: absent when there is none, never empty.
+    head = _head(size) if size else b""
+    end = der.explicit(0, der.encode(der.SEQUENCE, encoded))
+    # One join: a list may have many megabytes.
+    whole = _head(len(begin) + len(head) + size + len(end))
+    return b"".join((whole, begin, head, *revoked, end))
+
+
+def _head(size: int) -> bytes:
+    """Tag and length of a SEQUENCE whose contents have this size."""
+    if size < 0x80:
+        return bytes((der.SEQUENCE, size))
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((der.SEQUENCE, 0x80 | len(octets))) + octets
 
 
 def encode_certificate_list(
@@ -208,4 +219,5 @@ def encode_certificate_list(
     :param tbs: from `assemble_crl`.
     :param signature: octets of the signature over ``tbs``.
     """
-    return encode_signed(tbs, algorithm, signature)
+    signed = algorithm.encode() + der.bit_string(signature)
+    return b"".join((_head(len(tbs) + len(signed)), tbs, signed))

@@ -34,6 +34,8 @@ from pkid.errors import ErrorCode, PKIError
 #: Signs octets with an algorithm that fits the key.
 Sign = Callable[[AlgorithmIdentifier, bytes], Deferred[bytes]]
 
+#: What is longer is signed by the workers, whatever the key.
+MAX_QUICK_OCTETS: Final = 256 * 1024
 _QUICK: Final = (KeyKind.EC, KeyKind.ED25519, KeyKind.ED448)
 _TIMES: Final = (der.UTC_TIME, der.GENERALIZED_TIME)
 _VERSION: Final = der.constructed(0)
@@ -63,8 +65,14 @@ def signing(
             )
         return signature
 
+    def sign_quickly(algorithm: AlgorithmIdentifier, octets: bytes) -> Deferred[bytes]:
+        # A long list takes longer to digest than to sign.
+        if len(octets) > MAX_QUICK_OCTETS:
+            return workers.run(sign, private_key, algorithm, octets)
+        return execute(sign, private_key, algorithm, octets)
+
     if key_kind(public_key) in _QUICK:
-        return lambda algorithm, octets: execute(sign, private_key, algorithm, octets)
+        return sign_quickly
     return lambda algorithm, octets: workers.run(sign_checked, algorithm, octets)
 
 
