@@ -18,6 +18,10 @@ ALIASES = (
     'certificate_profile = "3gpp-base-station", vendors = ["maker"] }',
     'cmp.alias.confirmed = { authority = "issuing", implicit_confirm = false, '
     'confirm_wait = "2s", authenticate = ["mac", "certificate"] }',
+    'cmp.alias.lcmpp = { authority = "issuing", conformance = "lcmpp", '
+    'kem = true, agreement = true, authenticate = ["mac", "certificate"] }',
+    'cmp.alias.open = { authority = "issuing", unprotected_requests = true, '
+    'authenticate = ["mac", "certificate"] }',
     'cmp.alias.strictkey = { authority = "issuing", same_key = false, '
     'authenticate = ["mac", "certificate"] }',
 )

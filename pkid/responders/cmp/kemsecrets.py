@@ -44,25 +44,12 @@ from pkid.responders.cmp.requests import (
     AgreedProtection,
     NoProtection,
     Proven,
+    RefusedUnderError,
 )
 from pkid.responders.cmp.strict import FOLLOWING
 from pkid.responders.cmp.transactions import KeptAnswer, TransactionState
 
 _HMAC_SHA256: Final = AlgorithmIdentifier(oids.ID_HMAC_WITH_SHA256)
-
-
-class KEMWanted(PKIError):
-    """Answers here are protected by our KEM key, and no ciphertext came for it.
-
-    :ivar protection: how this is said: our certificate, and nothing that protects.
-    """
-
-    def __init__(self, identity: KEMIdentity) -> None:
-        super().__init__(
-            ErrorCode.WRONG_INTEGRITY,
-            "answers are protected by a KEM key: send a ciphertext in generalInfo",
-        )
-        self.protection = NoProtection((identity.certificate, *identity.chain))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +103,7 @@ class KEMSecrets:
 
         :raises PKIError: ``BAD_MESSAGE_CHECK`` and ``BAD_ALGORITHM`` for a ciphertext
             that is not for our key, ``BAD_REQUEST`` without transactionID,
-            ``MALFORMED``; `KEMWanted`.
+            ``MALFORMED``; ``WRONG_INTEGRITY`` where one is missing.
         """
         if alias.response_protection == "signature":
             return proven
@@ -129,7 +116,7 @@ class KEMSecrets:
             return replace(proven, protection=_agreed(identity, secret, transaction_id))
         bootstrap = message.body_type is BodyType.GENM and message.protection is None
         if alias.response_protection == "kem" and not bootstrap:
-            raise KEMWanted(identity)
+            raise _kem_wanted(identity)
         return proven
 
     async def _own_secret(
@@ -216,6 +203,16 @@ class KEMSecrets:
             await self._engine.remember(
                 kept.record, kept.record.state, now + REPLAY_WINDOW
             )
+
+
+def _kem_wanted(identity: KEMIdentity) -> RefusedUnderError:
+    """Shows our certificate, with nothing that protects (appendix E, third flow)."""
+    error = PKIError(
+        ErrorCode.WRONG_INTEGRITY,
+        "answers are protected by a KEM key: send a ciphertext in generalInfo",
+    )
+    certificates = (identity.certificate, *identity.chain)
+    return RefusedUnderError(error, NoProtection(certificates))
 
 
 def _check_same_operation(kept: Kept, message: PKIMessage, request_hash: bytes) -> None:

@@ -17,12 +17,11 @@ from pkid.asn1 import oids
 from pkid.asn1.constructors import constructor
 from pkid.asn1.names import DIRECTORY_NAME, GeneralName, Name
 from pkid.asn1.x509 import AlgorithmIdentifier
-from pkid.crypto.agreedmac import DHBMParameters, KemBMParameters, is_agreed_mac
+from pkid.crypto.agreedmac import is_agreed_mac
 from pkid.crypto.algorithms import signature_scheme
 from pkid.crypto.certificates import (
     Certificate,
     allows_digital_signature,
-    allows_key_agreement,
     subject_key_identifier,
 )
 from pkid.crypto.keyedmac import SymmetricKey, decode_keyed_mac, is_keyed_mac
@@ -50,16 +49,17 @@ from pkid.errors import ErrorCode, PKIError
 from pkid.messages.cmp.body import BodyType
 from pkid.messages.cmp.header import PKIHeader
 from pkid.messages.cmp.message import PKIMessage
+from pkid.responders.cmp.agreedmacs import AgreedMACs, agreed_parameters
 from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.cmp.doors import Engine
 from pkid.responders.cmp.kemsecrets import KEMSecrets
 from pkid.responders.cmp.requests import (
     SIGNED,
-    AgreedProtection,
     MACProtection,
     Protection,
     Proven,
     RandomOctets,
+    RefusedUnderError,
 )
 from pkid.responders.cmp.strict import Stage, enforce
 
@@ -105,7 +105,7 @@ class ProtectionCheck:
         kem: KEMSecrets,
     ) -> None:
         self._engine = engine
-        self._kem = kem
+        self._agreed = AgreedMACs(engine, kem)
         self._workers = workers
         self._random = random
 
@@ -164,7 +164,6 @@ class ProtectionCheck:
             decode_keyed_mac(algorithm)
         else:
             parameters = _affordable(alias, algorithm)
-        enforce(alias, Stage.SENDER, message)
         reference = _reference_of(message.header)
         shared = await self._find_secret(alias, reference)
         secret = _NOBODY if shared is None else shared.secret
@@ -174,9 +173,14 @@ class ProtectionCheck:
         wrong = _wrong(key, message)
         if shared is None or wrong:
             raise await self._failed(alias, context, message.header, reference, shared)
+        protection = await self._answering(alias, key, algorithm, message, secret)
+        try:
+            enforce(alias, Stage.SENDER, message)
+        except PKIError as error:
+            raise RefusedUnderError(error, protection) from error
         return _make_proven(
             requester=shared.requester,
-            protection=await self._answering(alias, key, algorithm, message, secret),
+            protection=protection,
             secret=secret,
             usable=shared.usable,
             hint=shared.hint,
@@ -300,18 +304,11 @@ class ProtectionCheck:
         **Source:** RFC 9810 sections 5.1.3.2 and 5.1.3.4.
         """
         _check_takes_certificates(alias)
-        parameters = _agreed_parameters(alias, algorithm)
+        parameters = agreed_parameters(alias, algorithm)
         try:
             signer = await self._find_signer(message)
             enforce(alias, Stage.SENDER, message, signer=signer)
-            if isinstance(parameters, KemBMParameters):
-                protection = await self._check_kem_mac(
-                    alias, message, parameters, signer
-                )
-            else:
-                protection = await self._check_dh_mac(
-                    alias, message, parameters, signer
-                )
+            protection = await self._agreed.check(alias, message, parameters, signer)
             requester = await self._engine.identify(
                 alias.alias, signer.der, _others(message, signer)
             )
@@ -320,46 +317,6 @@ class ProtectionCheck:
             await self.report(alias, context, message.header, error, actor)
             raise
         return Proven(requester=requester, protection=protection)
-
-    async def _check_dh_mac(
-        self,
-        alias: CMPAlias,
-        message: PKIMessage,
-        parameters: DHBMParameters,
-        signer: Certificate,
-    ) -> Protection:
-        identity = self._engine.find_agreement_identity(alias.alias.authority)
-        if identity is None:
-            raise PKIError(ErrorCode.UNAVAILABLE, "no key of ours agrees upon others")
-        if not allows_key_agreement(signer):
-            raise PKIError(
-                ErrorCode.BAD_MESSAGE_CHECK,
-                "the protection certificate's keyUsage lacks keyAgreement",
-            )
-        secret = await identity.key.agree(signer.spki)
-        key = SymmetricKey(parameters.mac, parameters.derive(secret))
-        key.verify(message.protected_part, message.protection or b"")
-        if alias.response_protection == "signature":
-            return SIGNED
-        return AgreedProtection(
-            key=key,
-            parameters=parameters,
-            certificate=identity.certificate,
-            chain=identity.chain,
-        )
-
-    async def _check_kem_mac(
-        self,
-        alias: CMPAlias,
-        message: PKIMessage,
-        parameters: KemBMParameters,
-        signer: Certificate,
-    ) -> Protection:
-        secret = await self._kem.client_secret(alias, signer, message)
-        transaction_id = message.header.transaction_id or b""
-        key = SymmetricKey(parameters.mac, parameters.derive(secret, transaction_id))
-        key.verify(message.protected_part, message.protection or b"")
-        return SIGNED
 
     # --- certificates ------------------------------------------------------------
 
@@ -431,30 +388,6 @@ def _check_takes_certificates(alias: CMPAlias) -> None:
             "signature protection is not accepted here",
             hint=f'add "certificate" to authenticate of alias {alias.name}',
         )
-
-
-def _agreed_parameters(
-    alias: CMPAlias, algorithm: AlgorithmIdentifier
-) -> DHBMParameters | KemBMParameters:
-    """Parameters of a MAC that keys agree upon, where the alias takes such.
-
-    :raises PKIError: ``BAD_ALGORITHM``, ``MALFORMED``.
-    """
-    if algorithm.oid == oids.ID_KEM_BASED_MAC:
-        if not alias.kem:
-            raise _not_taken("KemBasedMac", "kem", alias)
-        return KemBMParameters.decode(algorithm)
-    if not alias.agreement:
-        raise _not_taken("DHBasedMac", "agreement", alias)
-    return DHBMParameters.decode(algorithm)
-
-
-def _not_taken(name: str, switch: str, alias: CMPAlias) -> PKIError:
-    return PKIError(
-        ErrorCode.BAD_ALGORITHM,
-        f"{name} is not taken here",
-        hint=f"{switch} = true in alias {alias.name}",
-    )
 
 
 def _nobody(alias: CMPAlias, message: PKIMessage) -> Proven:

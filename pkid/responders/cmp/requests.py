@@ -83,6 +83,17 @@ Protection = MACProtection | SignatureProtection | AgreedProtection | NoProtecti
 SIGNED = SignatureProtection()
 
 
+class RefusedUnderError(PKIError):
+    """A refusal whose answer is protected otherwise than by signature.
+
+    :ivar protection: how.
+    """
+
+    def __init__(self, error: PKIError, protection: Protection) -> None:
+        super().__init__(error.code, error.detail, hint=error.hint)
+        self.protection = protection
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addressing:
     """What the header of an answer takes from the request.

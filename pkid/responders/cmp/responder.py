@@ -40,7 +40,7 @@ from pkid.messages.cmp.header import CMP2000
 from pkid.messages.cmp.message import PKIMessage, recover_ids
 from pkid.responders.base import Exchange, Reply
 from pkid.responders.cmp import http
-from pkid.responders.cmp.aliases import CMPAlias
+from pkid.responders.cmp.aliases import UTC_MESSAGE_TIME, CMPAlias
 from pkid.responders.cmp.answers import Answers
 from pkid.responders.cmp.challenges import Challenges
 from pkid.responders.cmp.doors import Engine
@@ -58,7 +58,7 @@ from pkid.responders.cmp.headers import (
 )
 from pkid.responders.cmp.journal import Journal
 from pkid.responders.cmp.kembootstrap import KEMBootstrap, asks_for_ciphertext
-from pkid.responders.cmp.kemsecrets import KEMSecrets, KEMWanted
+from pkid.responders.cmp.kemsecrets import KEMSecrets
 from pkid.responders.cmp.keydelivery import KeyDelivery
 from pkid.responders.cmp.polling import PollingReply
 from pkid.responders.cmp.protection import (
@@ -75,6 +75,7 @@ from pkid.responders.cmp.requests import (
     Answered,
     Proven,
     RandomOctets,
+    RefusedUnderError,
     Request,
     make_request,
 )
@@ -284,7 +285,7 @@ class CMPResponder:
     ) -> tuple[Answered, int]:
         """The answer to a message, and its HTTP status."""
         try:
-            message = PKIMessage.decode(carried.octets)
+            message = _decode(carried.octets, alias)
         except PKIError as error:
             answered = await self._unreadable(alias, carried.octets, error)
             self._journal.unreadable(alias, exchange, answered)
@@ -323,7 +324,8 @@ class CMPResponder:
         if isinstance(proven, Answered):
             return proven
         if isinstance(proven, PKIError):
-            protection = proven.protection if isinstance(proven, KEMWanted) else SIGNED
+            known = isinstance(proven, RefusedUnderError)
+            protection = proven.protection if known else SIGNED
             return await self._answers.refuse(
                 alias, incoming.addressing, protection, proven
             )
@@ -495,6 +497,19 @@ async def _not_supported(request: Request) -> Answered:
 def _body_name(request: Request) -> str:
     body_type = request.message.body_type
     return "the body" if body_type is None else body_type.name.lower()
+
+
+def _decode(octets: bytes, alias: CMPAlias) -> PKIMessage:
+    """A message, or the same with a deviation that the alias lets pass.
+
+    :raises PKIError: ``MALFORMED``.
+    """
+    try:
+        return PKIMessage.decode(octets)
+    except PKIError:
+        if UTC_MESSAGE_TIME not in alias.quirks:
+            raise
+    return PKIMessage.decode(octets, utc_time=True)
 
 
 def _context(exchange: Exchange) -> RequestContext:
