@@ -57,18 +57,46 @@ implicit_confirm = false
 extra_certs_root = true
 ca_pubs = true
 allow_sha1 = false
+# One message asks for one certificate.
+several_requests = false
 # A key update brings a new key.
 renewal_same_key = false
 quirks = ["plain-accepted"]
 """,
     fixed=frozenset(
-        ("allow_sha1", "extra_certs_root", "implicit_confirm", "response_protection")
+        (
+            "allow_sha1",
+            "extra_certs_root",
+            "implicit_confirm",
+            "response_protection",
+            "several_requests",
+        )
     ),
     forbidden={"authenticate": frozenset(("mac",))},
     vendor_sha1=False,
 )
 
-PRESETS: Final[Mapping[str, Preset]] = {"3gpp": _BASE_STATIONS}
+_KEY_MANAGEMENT: Final = Preset(
+    title="Key-management entities of rail (ERTMS/ETCS Subset-137).",
+    text="""\
+# The first certificate is proven by a one-time secret, the next ones by the last.
+authenticate = ["mac", "certificate"]
+# Entities are registered beforehand (pkid entity add), under their ETCS-ID.
+mode = "client"
+certificate_profile = "ertms"
+# The common name is the expanded ETCS-ID.
+end_entity_profile = "ertms"
+implicit_confirm = false
+ca_pubs = true
+quirks = ["utc-message-time", "ca-pubs-always", "new-certificate-confirms"]
+""",
+    fixed=frozenset(("implicit_confirm", "ca_pubs")),
+)
+
+PRESETS: Final[Mapping[str, Preset]] = {
+    "3gpp": _BASE_STATIONS,
+    "ertms": _KEY_MANAGEMENT,
+}
 
 
 def apply_presets(document: dict[str, Any], faults: Faults) -> None:

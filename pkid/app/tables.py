@@ -43,6 +43,7 @@ from pkid.app.settings import (
     StorageSettings,
     VendorSettings,
 )
+from pkid.app.upstream_tables import UPSTREAM
 from pkid.engine.aliases import (
     Alias,
     ApprovalRule,
@@ -61,6 +62,7 @@ from pkid.responders.cmp.aliases import (
     CONFORMANCE,
     QUIRKS,
     RESPONSE_PROTECTION,
+    UPSTREAM_MODES,
     CMPAlias,
 )
 from pkid.transports.cmptcp import FRAMINGS
@@ -68,9 +70,9 @@ from pkid.transports.limits import Limits
 
 HTTP_SERVICES: Final = ("cmp", "est", "scep", "status", "operations")
 EST_SERVICE: Final = "est"
+SCEP_SERVICE: Final = "scep"
 TCP_SERVICE: Final = "cmp-tcp"
 
-SCEP_SERVICE: Final = "scep"
 ENDPOINT: Final = Text(
     'endpoint like "tcp:8829:interface=127.0.0.1"',
     decode_endpoint,
@@ -439,6 +441,11 @@ CMP_ALIAS = Table(
         Key("ca_pubs", Flag(), "Send the root as caPubs in an initial answer."),
         Key("extra_certs_root", Flag(), "Send the root among extraCerts."),
         Key(
+            "several_requests",
+            Flag(),
+            "Take messages that ask for more than one certificate.",
+        ),
+        Key(
             "poll_after",
             Optional(DURATION),
             "When a waiting client is told to ask again; left out: as the approval"
@@ -458,9 +465,24 @@ CMP_ALIAS = Table(
         ),
         Key("raverified", Flag(), "Accept raVerified from listed authorities."),
         Key("quirks", ListOf(choice(*QUIRKS), frozenset), "Leniencies, by name."),
+        Key(
+            "upstream",
+            TEXT,
+            "Name of the CA elsewhere (`[cmp.upstream.*]`) that this entrance stands"
+            " before; empty: certificates are issued here. `authority` may then be left"
+            " out: certificates are recorded under the name of that CA.",
+        ),
+        Key(
+            "upstream_mode",
+            choice(*UPSTREAM_MODES),
+            "`forward`: messages pass as they are. `protect`: each goes on inside a"
+            " message signed by us. `reprotect`: each is verified here, and what it"
+            " asks goes on under our own signature.",
+        ),
     ),
 )
 EST_ALIAS = est_alias_table(ENTRANCE_KEYS)
+SCEP_ALIAS = scep_alias_table(ENTRANCE_KEYS)
 APPROVAL = Table(
     path="approval.*",
     doc="Who must agree before a certificate is signed.",
@@ -477,7 +499,6 @@ VENDOR = Table(
     path="vendor.*",
     doc="A manufacturer whose certificates authenticate devices. The default is an"
     " allow-list: units are registered with `pkid vendor add` or `pkid entity import`.",
-SCEP_ALIAS = scep_alias_table(ENTRANCE_KEYS)
     records=(VendorSettings,),
     given=("name",),
     keys=(
@@ -570,7 +591,10 @@ SHAPE: Final = Shape(
         STORAGE,
         LISTENER,
         CMP_ALIAS,
+        UPSTREAM,
         EST_ALIAS,
+        SCEP_ALIAS,
+        VALIDATOR,
         APPROVAL,
         VENDOR,
         AUTHORITY,
@@ -578,5 +602,3 @@ SHAPE: Final = Shape(
         END_ENTITY_PROFILE,
     )
 )
-        SCEP_ALIAS,
-        VALIDATOR,

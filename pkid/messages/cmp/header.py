@@ -45,6 +45,10 @@ _FIELDS: Final = {
 }
 
 
+#: The same for messages of old rail equipment, whose time is a UTCTime.
+_FIELDS_WITH_UTC_TIME: Final = {**_FIELDS, _MESSAGE_TIME: der.UTC_TIME}
+
+
 @dataclass(frozen=True, slots=True)
 class InfoTypeAndValue:
     """A piece of information in a header or in a general message.
@@ -91,16 +95,19 @@ class PKIHeader:
     general_info: tuple[InfoTypeAndValue, ...] = ()
 
     @classmethod
-    def decode(cls, contents: bytes) -> PKIHeader:
+    def decode(cls, contents: bytes, *, utc_time: bool = False) -> PKIHeader:
         """Read the contents octets of ``PKIHeader``.
 
+        :param utc_time: messageTime, if there is one, is a UTCTime, against RFC 9810.
         :raises PKIError: ``MALFORMED``.
         """
         cursor = der.Cursor(contents)
         pvno = cursor.integer()
         sender = GeneralName.read(cursor)
         recipient = GeneralName.read(cursor)
-        fields = cursor.explicit_fields(_FIELDS).get
+        kinds = _FIELDS_WITH_UTC_TIME if utc_time else _FIELDS
+        decode_time = der.decode_utc_time if utc_time else der.decode_generalized_time
+        fields = cursor.explicit_fields(kinds).get
         time = fields(_MESSAGE_TIME)
         algorithm = fields(_PROTECTION_ALG)
         free_text = fields(_FREE_TEXT)
@@ -109,7 +116,7 @@ class PKIHeader:
             pvno,
             sender,
             recipient,
-            None if time is None else der.decode_generalized_time(time),
+            None if time is None else decode_time(time),
             None if algorithm is None else AlgorithmIdentifier.decode(algorithm),
             fields(_SENDER_KID),
             fields(_RECIP_KID),

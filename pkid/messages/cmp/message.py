@@ -53,14 +53,15 @@ class PKIMessage:
     extra_certs: tuple[bytes, ...]
 
     @classmethod
-    def decode(cls, octets: bytes) -> PKIMessage:
+    def decode(cls, octets: bytes, *, utc_time: bool = False) -> PKIMessage:
         """Read a whole message, its body only as far as its frame.
 
+        :param utc_time: the header's messageTime is a UTCTime, against RFC 9810.
         :raises PKIError: ``MALFORMED``.
         """
         contents = der.single(octets, der.SEQUENCE)
         cursor = der.Cursor(contents)
-        header = PKIHeader.decode(cursor.take(der.SEQUENCE))
+        header = PKIHeader.decode(cursor.take(der.SEQUENCE), utc_time=utc_time)
         tag = cursor.peek()
         # Tags of the PKIBody choice are [0] to [30]; those above 26 are unknown
         # bodies, which get a protected answer and are no fault of the encoding.

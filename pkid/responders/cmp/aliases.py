@@ -17,15 +17,38 @@ from pkid.errors import ErrorCode, PKIError
 CONFORMANCE: Final = ("rfc", "lcmpp")
 RESPONSE_PROTECTION: Final = ("mirror", "signature", "kem")
 
+#: What may become of messages for a CA elsewhere.
+FORWARD: Final = "forward"
+PROTECT: Final = "protect"
+REPROTECT: Final = "reprotect"
+UPSTREAM_MODES: Final = (FORWARD, PROTECT, REPROTECT)
+
+NULL_PARAMETERS: Final = "null-parameters"
+PLAIN_ACCEPTED: Final = "plain-accepted"
+UTC_MESSAGE_TIME: Final = "utc-message-time"
+CA_PUBS_ALWAYS: Final = "ca-pubs-always"
+NEW_CERTIFICATE_CONFIRMS: Final = "new-certificate-confirms"
+
 #: Leniencies by name: which peer needs each, and what it lets pass.
 QUIRKS: Final = {
-    "null-parameters": (
+    NULL_PARAMETERS: (
         "cryptlib and other old signers write NULL parameters in ECDSA and EdDSA "
         "protectionAlg, where they must be absent"
     ),
-    "plain-accepted": (
+    PLAIN_ACCEPTED: (
         "base stations that give up when told grantedWithMods are told accepted, also "
         "where the certificate differs from what they asked for"
+    ),
+    UTC_MESSAGE_TIME: (
+        "equipment built to ERTMS/ETCS Subset-137 writes messageTime as UTCTime"
+    ),
+    CA_PUBS_ALWAYS: (
+        "equipment built to ERTMS/ETCS Subset-137 expects caPubs in every ip, also "
+        "when a certificate of this PKI signed the ir"
+    ),
+    NEW_CERTIFICATE_CONFIRMS: (
+        "equipment built to ERTMS/ETCS Subset-137 proves an ir by a secret and signs "
+        "the certConf with the certificate that it just got"
     ),
 }
 
@@ -50,6 +73,7 @@ class CMPAlias:
     :ivar tcp_polling: let clients on raw TCP wait by TCP-level polling records.
     :ivar ca_pubs: send the root in caPubs of ip.
     :ivar extra_certs_root: send the root in extraCerts too.
+    :ivar several_requests: take messages that ask for more than one certificate.
     :ivar poll_after: when waiting clients ask again; None takes the approval rule's.
     :ivar unprotected_requests: take requests that nobody protected, from anybody.
     :ivar kem: offer MACs from KEM keys, the client's or the authority's own.
@@ -59,6 +83,8 @@ class CMPAlias:
         something must be encrypted, a certificate or a key; else they are refused.
     :ivar key_transport: "oaep" or "pkcs1": how content keys go to RSA keys.
     :ivar quirks: names from `QUIRKS`.
+    :ivar upstream_mode: what becomes of messages where ``alias.upstream`` names a CA:
+        see `pkid.responders.cmp.upstream`.
     :raises PKIError: ``BAD_REQUEST`` on construction for what is not offered.
     """
 
@@ -75,6 +101,7 @@ class CMPAlias:
     tcp_polling: bool = False
     ca_pubs: bool = True
     extra_certs_root: bool = True
+    several_requests: bool = True
     poll_after: timedelta | None = None
     unprotected_requests: bool = False
     kem: bool = False
@@ -83,6 +110,7 @@ class CMPAlias:
     encrypted_value: bool = False
     key_transport: str = "oaep"
     quirks: frozenset[str] = frozenset()
+    upstream_mode: str = FORWARD
 
     def __post_init__(self) -> None:
         if self.conformance not in CONFORMANCE:
@@ -95,9 +123,16 @@ class CMPAlias:
             raise _fault(f"maximum_iterations is {MIN_ITERATIONS} to {MAX_ITERATIONS}")
         if self.confirm_wait <= timedelta(0):
             raise _fault("confirm_wait must be positive")
+        if self.upstream_mode not in UPSTREAM_MODES:
+            raise _fault('upstream_mode is "forward", "protect" or "reprotect"')
         unknown = self.quirks - QUIRKS.keys()
         if unknown:
             raise _fault(f"unknown quirks: {', '.join(sorted(unknown))}")
+
+    @property
+    def relays(self) -> bool:
+        """Whether messages go to a CA elsewhere as whole messages, unverified."""
+        return bool(self.alias.upstream) and self.upstream_mode != REPROTECT
 
     @property
     def name(self) -> str:

@@ -27,6 +27,7 @@ from pkid.messages.cmp.body import (
     PollReqContent,
 )
 from pkid.messages.cmp.message import decode_body
+from pkid.responders.cmp.aliases import NEW_CERTIFICATE_CONFIRMS
 from pkid.responders.cmp.answers import Answers, Draft
 from pkid.responders.cmp.certification import (
     certification,
@@ -37,6 +38,7 @@ from pkid.responders.cmp.certification import (
 from pkid.responders.cmp.certstatus import BY_OMISSION, is_hash_right, rejection_of
 from pkid.responders.cmp.doors import Confirmation, Engine
 from pkid.responders.cmp.failures import error_content
+from pkid.responders.cmp.groups import part_key
 from pkid.responders.cmp.partfollowups import PartFollowUps
 from pkid.responders.cmp.protection import NOT_PROTECTED, printable
 from pkid.responders.cmp.requests import PROTOCOL, Answered, Request, of_outcome
@@ -114,14 +116,32 @@ class FollowUps:
         record = await self._engine.find_transaction(request.key)
         if record is not None:
             return record
-        if await self._engine.find_transactions_by_id(
+        others = await self._engine.find_transactions_by_id(
             PROTOCOL, request.alias.name, request.transaction_id
-        ):
+        )
+        for other in others:
+            if await self._came_from(other, request):
+                return other
+        if others:
             raise PKIError(
                 ErrorCode.WRONG_AUTHORITY,
                 "the transaction was opened with another credential",
             )
         raise PKIError(ErrorCode.BAD_REQUEST, "no transaction has this transactionID")
+
+    async def _came_from(self, record: TransactionRecord, request: Request) -> bool:
+        """Whether the signer's certificate came out of this transaction (CMP-196)."""
+        own = request.requester.certificate
+        if own is None or NEW_CERTIFICATE_CONFIRMS not in request.alias.quirks:
+            return False
+        parts = range(len(TransactionState.decode(record.state).parts))
+        found = [
+            await self._engine.find_transaction(part_key(record.key, index))
+            for index in parts
+        ]
+        return any(
+            one is not None and one.certificate == own for one in (record, *found)
+        )
 
     # --- confirmation ------------------------------------------------------------
 
@@ -162,6 +182,7 @@ class FollowUps:
 
     async def _confirm_all(self, opened: Open) -> Answered:
         """Everything accepted by an RFC 2510 client; there is nothing to answer."""
+        opened.state.check_confirms_all()
         return await self._conclude(opened, None, "")
 
     async def _abandon(self, opened: Open) -> Answered:
@@ -182,7 +203,6 @@ class FollowUps:
         return Answered(octets=sealed.octets, serial=opened.serial)
 
     async def _conclude(
-        opened.state.check_confirms_all()
         self, opened: Open, draft: Draft | None, rejected: str
     ) -> Answered:
         """Carry out the client's word; the answer is stored with it.
@@ -259,6 +279,12 @@ def _check_same_mac(request: Request, state: TransactionState) -> None:
     **Source:** RFC 9483 section 3.2.
     """
     opening, now = state.mac_algorithm, request.header.protection_alg
+    if (
+        NEW_CERTIFICATE_CONFIRMS in request.alias.quirks
+        and request.requester.certificate is not None
+    ):
+        # Whose certificate it is was looked at when the transaction was found.
+        return
     if opening is not None and now is not None and opening.oid != now.oid:
         raise PKIError(
             ErrorCode.BAD_MESSAGE_CHECK,
