@@ -27,14 +27,15 @@ from pkid.app.settings import (
     VendorSettings,
 )
 from pkid.app.tables import SHAPE
+from pkid.app.upstream_tables import UpstreamSettings
 from pkid.app.wholeness import check_whole
 from pkid.engine.aliases import Alias, ApprovalRule, AuthoritySettings
 from pkid.engine.profiles import CertificateProfile, EndEntityProfile
 from pkid.errors import PKIError
 from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.est.aliases import ESTAlias
-from pkid.transports.limits import Limits
 from pkid.responders.scep.aliases import SCEPAlias
+from pkid.transports.limits import Limits
 
 BUILT_IN: Final = "built-in configuration"
 _REPLACED: Final = ("listener", "cmp", "est", "scep")
@@ -85,6 +86,7 @@ def decode_configuration(
     for override in overrides:
         _override(document, override, faults)
     apply_presets(document, faults)
+    _name_authorities(document)
     reading = SHAPE.read(document, faults)
     if not faults.found:
         configuration = _build(reading, source, faults)
@@ -156,11 +158,11 @@ def _build(reading: Reading, source: str, faults: Faults) -> Configuration:
         listeners=_each(reading, "listener.*", Listener),
         cmp_aliases=_aliases(reading, faults, "cmp", CMPAlias),
         est_aliases=_aliases(reading, faults, "est", ESTAlias),
-        certificate_profiles=_each(
-            reading, "certificate_profile.*", CertificateProfile
         scep_aliases=_aliases(reading, faults, "scep", SCEPAlias),
         validators=_each(reading, "validator.*", ValidatorSettings),
         cmp_upstreams=_each(reading, "cmp.upstream.*", UpstreamSettings),
+        certificate_profiles=_each(
+            reading, "certificate_profile.*", CertificateProfile
         ),
         end_entity_profiles=_each(reading, "end_entity_profile.*", EndEntityProfile),
         approval_rules=_each(reading, "approval.*", ApprovalRule),
@@ -173,6 +175,23 @@ def _build(reading: Reading, source: str, faults: Faults) -> Configuration:
             for name, values in reading.each("authority.*").items()
         },
     )
+
+
+def _name_authorities(document: Document) -> None:
+    """Before a CA elsewhere an entrance needs no authority: that CA is it."""
+    cmp = document.get("cmp")
+    aliases = cmp.get("alias") if isinstance(cmp, dict) else None
+    if not isinstance(cmp, dict) or not isinstance(aliases, dict):
+        return
+    named = {
+        name: (
+            {"authority": alias["upstream"], **alias}
+            if isinstance(alias, dict) and alias.get("upstream")
+            else alias
+        )
+        for name, alias in aliases.items()
+    }
+    document["cmp"] = {**cmp, "alias": named}
 
 
 def _make(record: Callable[..., T], values: Values) -> T:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -32,14 +32,15 @@ from pkid.app.loops import Chore, Loop
 from pkid.app.resources import SOCKET
 from pkid.app.serving import Rooms, find_doors, serve
 from pkid.app.settings import Configuration
+from pkid.app.upstreams import UpstreamMaterial, Upstreams
 from pkid.engine.aliases import Policies
 from pkid.errors import PKIError
 from pkid.keys.secrets import Secret
 from pkid.responders.base import Responder
 from pkid.responders.cmp.responder import CMPResponder
 from pkid.responders.est.responder import ESTResponder
-from pkid.responders.status.responder import StatusResponder
 from pkid.responders.scep.responder import SCEPResponder
+from pkid.responders.status.responder import StatusResponder
 from pkid.storage.directory import make_private_directory, write_atomically
 from pkid.transports.tls import TLSContext
 
@@ -54,12 +55,14 @@ class Situation:
     """Where and as what we run.
 
     :ivar snapshot: the configuration of the moment, and the engine's view of it.
+    :ivar upstreams: the CAs elsewhere of the moment.
     """
 
     state: Path
     reactor: Any
     listeners: Listeners
     snapshot: Callable[[], tuple[Configuration, Policies]]
+    upstreams: Callable[[], Mapping[str, UpstreamMaterial]] = dict
 
     def configuration(self) -> Configuration:
         """The configuration of the moment."""
@@ -79,6 +82,21 @@ class Running:
         self._situation = situation
         self._house = house
         self._first_run = FirstRun(situation.state)
+        self._upstreams = Upstreams(
+            house,
+            situation.state,
+            configuration=situation.configuration,
+            materials=situation.upstreams,
+            reactor=situation.reactor,
+        )
+        self._cmp = CMPResponder(
+            house.engine,
+            lambda: situation.configuration().cmp_aliases,
+            policies=situation.policies,
+            clock=house.clock,
+            workers=house.workers,
+            upstreams=self._upstreams.current,
+        )
         self._tls: TLSContext | None = None
         self._est_tls: TLSContext | None = None
         self._loops: list[Loop] = []
@@ -120,6 +138,7 @@ class Running:
         await engine.expire_unconfirmed()
         await engine.refresh_crls()
         await engine.publish(self._house.publisher)
+        await self._upstreams.prepare()
         self._serve()
         self._control.open(self._control_responder(), self._house.clock.now)
         self._start_loops()
@@ -142,13 +161,16 @@ class Running:
     async def adopt(self) -> None:
         """Carry out what a new configuration asks of our own certificates."""
         await self._renew()
+        await self._upstreams.prepare()
 
     async def _renew(self) -> int:
         configuration = self._situation.configuration()
         entrances = tuple(configuration.entrances())
         await prepare_signers(self._house, {one.authority for one in entrances})
         await prepare_key_generators(self._house, entrances)
+        await prepare_cmp_keys(self._house, configuration.cmp_aliases.values())
         await prepare_ocsp(self._house)
+        await prepare_exchanges(self._house, configuration.scep_aliases.values())
         if any(one.tls for one in configuration.listeners.values()):
             credentials = await tls_credentials(
                 self._house,
@@ -170,7 +192,6 @@ class Running:
         aliases = self._situation.configuration().cmp_aliases
         wanted = [ISSUING, *(alias.alias.authority for alias in aliases.values())]
         return next((name for name in wanted if name in known), ISSUING)
-        await prepare_exchanges(self._house, configuration.scep_aliases.values())
 
     # --- doors --------------------------------------------------------------------
 
@@ -209,20 +230,20 @@ class Running:
 
     def _responders(self) -> dict[str, Responder]:
         situation = self._situation
-        cmp = CMPResponder(
-            self._house.engine,
-            lambda: situation.configuration().cmp_aliases,
-            policies=situation.policies,
-            clock=self._house.clock,
-            workers=self._house.workers,
-        )
         return {
-            "cmp": cmp,
+            "cmp": self._cmp,
             "est": ESTResponder(
                 self._house.engine,
                 lambda: situation.configuration().est_aliases,
                 policies=situation.policies,
                 clock=self._house.clock,
+            ),
+            "scep": SCEPResponder(
+                self._house.engine,
+                lambda: situation.configuration().scep_aliases,
+                validators=dict,
+                clock=self._house.clock,
+                workers=self._house.workers,
             ),
             "status": StatusResponder(self._house.engine, self._house.clock),
             "operations": OperationsResponder(self._parts),
@@ -238,13 +259,6 @@ class Running:
     def _control_responder(self) -> ControlResponder:
         desk = Desk(
             self._house,
-            "scep": SCEPResponder(
-                self._house.engine,
-                lambda: situation.configuration().scep_aliases,
-                validators=dict,
-                clock=self._house.clock,
-                workers=self._house.workers,
-            ),
             configuration=self._situation.configuration,
             policies=self._situation.policies,
             warnings=self._warnings,
@@ -285,6 +299,8 @@ class Running:
         return (
             Chore("expiry of unconfirmed certificates", 5, engine.expire_unconfirmed),
             Chore("renewal of revocation lists", 5, engine.refresh_crls),
+            Chore("questions to CAs elsewhere", 1, self._cmp.advance_elsewhere),
+            Chore("certificates before CAs elsewhere", 5, self._upstreams.prepare),
             Chore("publication", 5, lambda: engine.publish(house.publisher)),
             Chore("expiry of approval requests", 60, engine.expire_requests),
             Chore("signature of the audit head", 60, self._checkpoint),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +31,7 @@ from pkid.app.passphrase import resolve_passphrase
 from pkid.app.running import Running, Situation
 from pkid.app.settings import Configuration
 from pkid.app.snapshot import make_policies
+from pkid.app.upstreams import UpstreamMaterial, read_upstreams
 from pkid.engine.aliases import Policies
 from pkid.errors import PKIError
 from pkid.keys.secrets import Secret
@@ -47,6 +48,7 @@ class Snapshot:
 
     configuration: Configuration
     policies: Policies
+    upstreams: Mapping[str, UpstreamMaterial]
 
 
 class PKIDService(Service):
@@ -105,8 +107,7 @@ class PKIDService(Service):
             self._passphrase = resolve_passphrase(
                 configuration.keys.passphrase, os.environ, base=self._state
             )
-            policies = make_policies(configuration, base=self._state)
-            self._snapshot = Snapshot(configuration, policies)
+            self._snapshot = self._read(configuration)
             admission = Admission(self._reactor, configuration.limits)
             self._listeners = Listeners(self._reactor, admission)
             self._listeners.bind(configuration.listeners.values())
@@ -114,6 +115,14 @@ class PKIDService(Service):
             self._refuse(str(error))
         except PKIError as error:
             self._refuse(_sentence(error))
+
+    def _read(self, configuration: Configuration) -> Snapshot:
+        """A configuration with the files and the secrets that it names."""
+        return Snapshot(
+            configuration,
+            make_policies(configuration, base=self._state),
+            read_upstreams(configuration, base=self._state, environment=os.environ),
+        )
 
     def _check_alone(self) -> None:
         """Say that a daemon runs here before its ports are found to be in use."""
@@ -145,6 +154,7 @@ class PKIDService(Service):
             reactor=self._reactor,
             listeners=self._listeners,
             snapshot=self._current,
+            upstreams=self._upstreams,
         )
         self._running = await Running.open(situation, self._passphrase)
         self._passphrase = None
@@ -155,6 +165,9 @@ class PKIDService(Service):
         if self._snapshot is None:
             raise RuntimeError("there is no configuration yet")
         return self._snapshot.configuration, self._snapshot.policies
+
+    def _upstreams(self) -> Mapping[str, UpstreamMaterial]:
+        return {} if self._snapshot is None else self._snapshot.upstreams
 
     def _start_failed(self, failure: Failure) -> None:
         error = failure.value
@@ -183,8 +196,7 @@ class PKIDService(Service):
         before = self._snapshot
         try:
             configuration = self._kept(self._load(), before.configuration)
-            policies = make_policies(configuration, base=self._state)
-            self._snapshot = Snapshot(configuration, policies)
+            self._snapshot = self._read(configuration)
             await self._running.adopt()
         except ConfigurationError as error:
             self._snapshot = before

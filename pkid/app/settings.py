@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from pkid.app.endpoints import Endpoint
+from pkid.app.upstream_tables import UpstreamSettings
 from pkid.engine.aliases import Alias, ApprovalRule, AuthoritySettings
 from pkid.engine.profiles import CertificateProfile, EndEntityProfile
 from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.est.aliases import ESTAlias
-from pkid.transports.cmptcp import FRAMINGS
 from pkid.responders.scep.aliases import SCEPAlias
+from pkid.transports.cmptcp import FRAMINGS
 from pkid.transports.limits import Limits
 
 DEFAULT_PUBLIC_URL = "http://127.0.0.1:8080"
@@ -95,7 +96,6 @@ class VendorSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ValidatorSettings:
     """A service elsewhere that knows SCEP challenges.
 
@@ -115,6 +115,7 @@ class ValidatorSettings:
     authorities: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
     """Everything that the file says, checked.
 
@@ -129,11 +130,12 @@ class Configuration:
     storage: StorageSettings = StorageSettings()
     listeners: Mapping[str, Listener] = field(default_factory=dict)
     cmp_aliases: Mapping[str, CMPAlias] = field(default_factory=dict)
+    cmp_upstreams: Mapping[str, UpstreamSettings] = field(default_factory=dict)
     est_aliases: Mapping[str, ESTAlias] = field(default_factory=dict)
-    certificate_profiles: Mapping[str, CertificateProfile] = field(default_factory=dict)
-    end_entity_profiles: Mapping[str, EndEntityProfile] = field(default_factory=dict)
     scep_aliases: Mapping[str, SCEPAlias] = field(default_factory=dict)
     validators: Mapping[str, ValidatorSettings] = field(default_factory=dict)
+    certificate_profiles: Mapping[str, CertificateProfile] = field(default_factory=dict)
+    end_entity_profiles: Mapping[str, EndEntityProfile] = field(default_factory=dict)
     approval_rules: Mapping[str, ApprovalRule] = field(default_factory=dict)
     vendors: Mapping[str, VendorSettings] = field(default_factory=dict)
     authorities: Mapping[str, AuthoritySettings] = field(default_factory=dict)

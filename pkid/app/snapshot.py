@@ -55,8 +55,8 @@ def _vendor(vendor: VendorSettings, base: Path, faults: Faults) -> VendorTrust:
     where = f"vendor.{vendor.name}"
     return VendorTrust(
         name=vendor.name,
-        anchors=_certificates(vendor.anchors, f"{where}.anchors", base, faults),
-        intermediates=_certificates(
+        anchors=read_certificates(vendor.anchors, f"{where}.anchors", base, faults),
+        intermediates=read_certificates(
             vendor.intermediates, f"{where}.intermediates", base, faults
         ),
         identity=vendor.identity,
@@ -66,9 +66,10 @@ def _vendor(vendor: VendorSettings, base: Path, faults: Faults) -> VendorTrust:
     )
 
 
-def _certificates(
+def read_certificates(
     paths: Sequence[str], where: str, base: Path, faults: Faults
 ) -> tuple[bytes, ...]:
+    """DER of the certificates in files of PEM or DER; what is wrong: in ``faults``."""
     found: list[bytes] = []
     for path in paths:
         try:

@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterator
 
 from pkid.app.kinds import Fault, Faults, suggestion
 from pkid.app.presets import PRESETS
-from pkid.app.settings import Configuration, Listener
-from pkid.app.tables import EST_SERVICE, TCP_SERVICE
+from pkid.app.settings import Configuration, Listener, ValidatorSettings
+from pkid.app.tables import EST_SERVICE, SCEP_SERVICE, TCP_SERVICE
+from pkid.app.upstream_tables import UpstreamSettings
 from pkid.engine.aliases import Alias, Authentication
 from pkid.responders.cmp.aliases import FORWARD, CMPAlias
 from pkid.responders.scep.aliases import SCEPAlias
@@ -29,17 +30,18 @@ def _faults(configuration: Configuration) -> Iterator[Fault]:
     for name, alias in configuration.cmp_aliases.items():
         yield from _alias_faults(f"cmp.alias.{name}", alias.alias, configuration)
         yield from _preset_faults(f"cmp.alias.{name}", alias, configuration)
+        yield from _upstream_faults(f"cmp.alias.{name}", alias, configuration)
     for name, entrance in configuration.est_aliases.items():
         yield from _alias_faults(f"est.alias.{name}", entrance.alias, configuration)
-    for listener in configuration.listeners.values():
-        yield from _listener_faults(listener, configuration)
     for name, scep in configuration.scep_aliases.items():
         yield from _alias_faults(f"scep.alias.{name}", scep.alias, configuration)
         yield from _scep_faults(f"scep.alias.{name}", scep, configuration)
-    yield from _twice(configuration)
-    yield from _profile_faults(configuration)
+    for listener in configuration.listeners.values():
+        yield from _listener_faults(listener, configuration)
     for name, validator in configuration.validators.items():
         yield from _validator_faults(f"validator.{name}", validator)
+    yield from _twice(configuration)
+    yield from _profile_faults(configuration)
     for name, rule in configuration.approval_rules.items():
         if rule.approvers and rule.needed > len(rule.approvers):
             yield Fault(f"approval.{name}.needed", "is more than there are approvers")
@@ -89,6 +91,41 @@ def _preset_faults(
             )
 
 
+def _upstream_faults(
+    where: str, alias: CMPAlias, configuration: Configuration
+) -> Iterator[Fault]:
+    name = alias.alias.upstream
+    if not name:
+        return
+    yield from _unknown(f"{where}.upstream", [name], configuration.cmp_upstreams)
+    found = configuration.cmp_upstreams.get(name)
+    if found is None:
+        return
+    here = f"cmp.upstream.{name}"
+    by_tls = any(url.startswith(("https:", "tls:")) for url in found.urls)
+    if by_tls and not found.trust:
+        yield Fault(f"{here}.trust", "is empty, but a server has to prove its name")
+    if alias.upstream_mode == FORWARD:
+        return
+    if alias.alias.authority != name:
+        yield Fault(f"{where}.authority", f'must be left out, or "{name}"')
+    yield from _authority_elsewhere_faults(here, where, found)
+
+
+def _authority_elsewhere_faults(
+    here: str, where: str, found: UpstreamSettings
+) -> Iterator[Fault]:
+    if not found.trust:
+        yield Fault(f"{here}.trust", f"is empty, but {where} relies upon that CA")
+    if not found.subject:
+        yield Fault(f"{here}.subject", f"is missing, but {where} signs messages")
+    if not found.certificate and not (found.reference and found.secret):
+        yield Fault(
+            f"{here}.certificate",
+            "is missing: name a file, or reference and secret to ask for one",
+        )
+
+
 def _listener_faults(
     listener: Listener, configuration: Configuration
 ) -> Iterator[Fault]:
@@ -105,33 +142,6 @@ def _listener_faults(
         )
         if not listener.tls:
             yield Fault(f"{where}.tls", "must be true: EST is spoken in TLS only")
-
-
-def _twice(configuration: Configuration) -> Iterator[Fault]:
-    seen: dict[str, str] = {}
-    for listener in configuration.listeners.values():
-        if listener.endpoint.port == 0:
-            continue
-        first = seen.setdefault(listener.endpoint.text, listener.name)
-        if first != listener.name:
-            yield Fault(f"listener.{listener.name}.endpoint", f"is that of {first} too")
-
-
-def _profile_faults(configuration: Configuration) -> Iterator[Fault]:
-    for name, profile in configuration.end_entity_profiles.items():
-        yield from _unknown(
-            f"end_entity_profile.{name}.certificate_profiles",
-            profile.certificate_profiles,
-            configuration.certificate_profiles,
-        )
-
-
-def _unknown(
-    where: str, names: Collection[str], known: Collection[str]
-) -> Iterator[Fault]:
-    for name in names:
-        if name not in known:
-            yield Fault(where, f'there is no "{name}"{suggestion(name, known)}')
     if SCEP_SERVICE in listener.serves:
         yield from _unknown(
             f"{where}.alias", [listener.alias], configuration.scep_aliases
@@ -160,3 +170,30 @@ def _validator_faults(where: str, validator: ValidatorSettings) -> Iterator[Faul
     for name in needed[validator.kind]:
         if not getattr(validator, name):
             yield Fault(f"{where}.{name}", f"is missing: {validator.kind} needs it")
+
+
+def _twice(configuration: Configuration) -> Iterator[Fault]:
+    seen: dict[str, str] = {}
+    for listener in configuration.listeners.values():
+        if listener.endpoint.port == 0:
+            continue
+        first = seen.setdefault(listener.endpoint.text, listener.name)
+        if first != listener.name:
+            yield Fault(f"listener.{listener.name}.endpoint", f"is that of {first} too")
+
+
+def _profile_faults(configuration: Configuration) -> Iterator[Fault]:
+    for name, profile in configuration.end_entity_profiles.items():
+        yield from _unknown(
+            f"end_entity_profile.{name}.certificate_profiles",
+            profile.certificate_profiles,
+            configuration.certificate_profiles,
+        )
+
+
+def _unknown(
+    where: str, names: Collection[str], known: Collection[str]
+) -> Iterator[Fault]:
+    for name in names:
+        if name not in known:
+            yield Fault(where, f'there is no "{name}"{suggestion(name, known)}')

@@ -113,6 +113,8 @@ class Alias:
     :ivar renew_expired: how long after its end a certificate may still be renewed.
     :ivar change_names: whether a renewal may ask for other names than those it has.
     :ivar key_generation: make keys for requests that bring none.
+    :ivar upstream: name of the CA elsewhere that issues for this entrance; "" issues
+        here. ``authority`` is then the name that its certificates are recorded under.
     """
 
     name: str
@@ -141,6 +143,7 @@ class Alias:
     renew_expired: timedelta = timedelta(0)
     change_names: bool = False
     key_generation: bool = False
+    upstream: str = ""
 
 
 class OCSPMode(enum.Enum):
@@ -166,7 +169,7 @@ class AuthoritySettings:
     :ivar crl_period: from thisUpdate to the next scheduled CRL.
     :ivar crl_overlap: nextUpdate lies this much after the next scheduled CRL.
     :ivar crl_delay: least time between two CRLs that revocations bring about.
-    :ivar crl_partitions: how many CRLs new certificates are spread over; 0: one for all.
+    :ivar crl_partitions: CRLs that new certificates are spread over; 0: one for all.
     :ivar delta_crl_period: from one delta CRL to the next; None: no delta CRLs, every
         revocation brings about a full one.
     :ivar ocsp_key: kind of the delegated key, None for what fits the CA's.

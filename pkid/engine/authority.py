@@ -44,6 +44,7 @@ from pkid.engine.crl import RevocationLists
 from pkid.engine.elsewhere import Elsewhere
 from pkid.engine.enrollment import Enrollment
 from pkid.engine.exchange import ExchangeIdentities
+from pkid.engine.externalissuer import ExternalIssuer
 from pkid.engine.identification import Identification, UnlistedUnitError
 from pkid.engine.keygenerators import KeyGenerators
 from pkid.engine.model import (
@@ -109,6 +110,7 @@ class CertificateAuthority:
         `run`.
     :ivar elsewhere: transactions that another CA decides upon.
     :ivar exchange: the identities that open requests which are encrypted to us.
+    :ivar external_issuer: CAs that another PKI certifies; coroutines too.
     :ivar rollover: new keys and certificates of CAs; coroutines too.
     :ivar key_generators: the identities that sign keys made for others.
     :ivar sealing: seals secrets that a protocol keeps in its transactions.
@@ -176,6 +178,12 @@ class CertificateAuthority:
             keys=suppliers.keys,
             authorities=self._authorities,
             creation=self._creation,
+            clock=suppliers.clock,
+        )
+        self.external_issuer = ExternalIssuer(
+            store=suppliers.store,
+            keys=suppliers.keys,
+            authorities=self._authorities,
             clock=suppliers.clock,
         )
         self.rollover = Rollover(

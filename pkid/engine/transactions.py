@@ -58,6 +58,20 @@ def of_pending(
     )
 
 
+def of_handed_on(
+    request: EnrollmentRequest, now: datetime, state: bytes
+) -> TransactionRecord:
+    """The row of a request that another CA decides upon."""
+    return TransactionRecord(
+        key=request.transaction,
+        request_hash=request.request_hash,
+        status=TransactionStatus.ELSEWHERE,
+        created=now,
+        due=now,
+        state=state,
+    )
+
+
 def certificate_of(record: TransactionRecord) -> CertificateReference | None:
     """The certificate that a transaction made, if it made one."""
     if record.status in (TransactionStatus.ISSUED, TransactionStatus.DONE):

@@ -26,18 +26,15 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import (
-    HostnameEndpoint,
-    connectProtocol,
-    wrapClientTLS,
-)
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
+    IAddress,
     IDelayedCall,
     IReactorTime,
     IStreamClientEndpoint,
 )
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -281,6 +278,18 @@ class RecordExchange(OutgoingExchange):
             self._succeed(b"")
 
 
+class _Once(Factory[OutgoingExchange]):
+    """Makes one connection's protocol, and no word of it in the log."""
+
+    noisy = False
+
+    def __init__(self, exchange: OutgoingExchange) -> None:
+        self._exchange = exchange
+
+    def buildProtocol(self, addr: IAddress | None) -> OutgoingExchange:  # noqa: ARG002
+        return self._exchange
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
     """How long a server is waited for.
@@ -369,7 +378,7 @@ class CMPClient:
             exchange = HTTPExchange(target, message, self._limit)
         else:
             exchange = RecordExchange(self._framing, message, self._limit)
-        connecting: Deferred[Any] = connectProtocol(self._endpoints(target), exchange)
+        connecting: Deferred[Any] = self._endpoints(target).connect(_Once(exchange))
 
         def expire() -> None:
             exchange.fail(f"no answer in {self._patience.timeout_seconds:g} seconds")

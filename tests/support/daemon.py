@@ -231,6 +231,10 @@ class Daemon:
         except (OSError, KeyError, ValueError):
             return False
 
+    def door(self, name: str) -> Door:
+        """Where the listener of that name listens."""
+        return self._door(name)
+
     def _door(self, name: str) -> Door:
         path = self.state / "run" / "listeners.json"
         found = json.loads(path.read_text())[name]

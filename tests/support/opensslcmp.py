@@ -46,12 +46,17 @@ class Outcome:
 class OpenSSL:
     """OpenSSL's command line as a client of one daemon.
 
-    :param alias: the entrance that is asked, unless a call names another.
+    :param daemon: the one whose secret and root the client knows.
+    :param door: the one that it asks, when that is another.
+    :ivar alias: the entrance that is asked, unless a call names another.
     """
 
-    def __init__(self, program: str, daemon: Daemon, folder: Path) -> None:
+    def __init__(
+        self, program: str, daemon: Daemon, folder: Path, door: Daemon | None = None
+    ) -> None:
         self._program = program
         self._daemon = daemon
+        self._door = door or daemon
         self.folder = folder
         self.alias = "default"
 
@@ -112,7 +117,7 @@ class OpenSSL:
     def cmp(self, command: str, *arguments: str | Path, alias: str = "") -> Outcome:
         """Send a request and see it through."""
         return self.run(
-            *("cmp", "-cmd", command, "-server", str(self._daemon.http)),
+            *("cmp", "-cmd", command, "-server", str(self._door.http)),
             *("-path", f".well-known/cmp/p/{alias or self.alias}"),
             *("-msg_timeout", "20", "-total_timeout", "40"),
             *arguments,
