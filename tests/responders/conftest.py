@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.responders.desk import Desk, desk_in, make_template
+from tests.responders.estdesk import ESTDesk
 
 MEMORY = Path("/dev/shm")
 
@@ -22,6 +23,12 @@ def room() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=where) as directory:
         make_template(Path(directory) / "template")
         yield Path(directory)
+
+
+@pytest.fixture
+def est(desk: Desk) -> ESTDesk:
+    """An EST responder on the same engine."""
+    return ESTDesk(desk.world)
 
 
 @pytest.fixture
