@@ -220,6 +220,12 @@ STATUS_ROUTES = (
     _get("/crls/<alias>-delta.crl", "status", "delta-crl"),
     _get("/crls/<alias>/<rest>", "status", "crl-partition"),
     _get("/certificates/<alias>.cer", "status", "certificate"),
+    _get("/certificates/<alias>.p7c", "status", "certificate-bundle"),
+    _get("/certificates/search.cgi", "status", "certificate-search"),
+    _get("/crls/search.cgi", "status", "crl-search"),
+    _get("/ejbca/publicweb/certificates/search.cgi", "status", "certificate-search"),
+    _get("/ejbca/publicweb/crls/search.cgi", "status", "crl-search"),
+    _get("/ejbca/publicweb/webdist/certdist", "status", "certdist"),
     *_ocsp("/ocsp"),
     *_ocsp("/ejbca/publicweb/status/ocsp"),
 )

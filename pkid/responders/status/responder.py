@@ -3,7 +3,7 @@
 A CRL is served until its nextUpdate and no longer: an old one would hide revocations,
 so then the answer is 503 and an alarm in the log.
 
-**Source:** RFC 5280 sections 4.2.1.13 and 4.2.2.1; RFC 2585 section 4.
+**Source:** RFC 5280 sections 4.2.1.13 and 4.2.2.1; RFC 2585 section 4; RFC 4387.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from twisted.logger import Logger
 
+from pkid.asn1.cms.signed import encode_certs_only
 from pkid.crypto.certificates import Certificate
 from pkid.engine.model import CRLRecord
 from pkid.engine.ports import Clock
@@ -24,9 +25,11 @@ from pkid.responders.base import Exchange, Reply
 from pkid.responders.status.conditional import Representation, reply_to
 from pkid.responders.status.failures import status_of
 from pkid.responders.status.ocsp import OCSPResponder, Status
+from pkid.responders.status.stores import StoreResponder
 
 CRL_TYPE: Final = "application/pkix-crl"
 CERTIFICATE_TYPE: Final = "application/pkix-cert"
+BUNDLE_TYPE: Final = "application/pkcs7-mime"
 #: A revocation is on the CRL at once: caches must not hide it for long.
 CRL_MAX_AGE: Final = timedelta(minutes=5)
 CERTIFICATE_MAX_AGE: Final = timedelta(hours=1)
@@ -47,6 +50,10 @@ class Engine(Protocol):
 
     def authority_certificate(self, authority: str) -> bytes:
         """The certificate of exactly this authority."""
+        ...
+
+    def chain(self, authority: str) -> tuple[bytes, ...]:
+        """What stands above the certificates that a line issues, the root last."""
         ...
 
     def latest_crl(
@@ -110,7 +117,7 @@ class CRLResponder:
 
 
 class CertificateResponder:
-    """Serves the certificate of an authority."""
+    """Serves the certificate of an authority, alone and with those above it."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -120,15 +127,31 @@ class CertificateResponder:
 
         :raises PKIError: ``NOT_FOUND``.
         """
+        return self._serve(exchange, self._own(exchange), CERTIFICATE_TYPE)
+
+    async def respond_bundle(self, exchange: Exchange) -> Reply:
+        """Answer ``/certificates/<authority>.p7c``: its certificate and those above.
+
+        **Source:** RFC 5280 section 4.2.2.1.
+        """
+        own = self._own(exchange)
+        above = [one for one in self._engine.chain(exchange.alias) if one != own]
+        # Sorted, it is DER: to those who read a bundle the order says nothing.
+        bundle = encode_certs_only(sorted((own, *above)))
+        return self._serve(exchange, bundle, BUNDLE_TYPE)
+
+    def _own(self, exchange: Exchange) -> bytes:
         _check_known(self._engine, exchange.alias)
-        octets = self._engine.authority_certificate(exchange.alias)
+        return self._engine.authority_certificate(exchange.alias)
+
+    def _serve(self, exchange: Exchange, octets: bytes, media_type: str) -> Reply:
         return reply_to(
             exchange,
             Representation(
                 octets=octets,
-                media_type=CERTIFICATE_TYPE,
+                media_type=media_type,
                 tag=hashlib.sha256(octets).hexdigest()[:32],
-                modified=Certificate.decode(octets).not_before,
+                modified=Certificate.decode(self._own(exchange)).not_before,
                 max_age=int(CERTIFICATE_MAX_AGE.total_seconds()),
             ),
         )
@@ -141,11 +164,17 @@ class StatusResponder:
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         crls = CRLResponder(engine, clock)
+        certificates = CertificateResponder(engine)
+        stores = StoreResponder(engine, crls.serve)
         self._operations: dict[str, Callable[[Exchange], Awaitable[Reply]]] = {
             "crl": crls.respond,
             "delta-crl": crls.respond_delta,
             "crl-partition": crls.respond_partition,
-            "certificate": CertificateResponder(engine).respond,
+            "certificate": certificates.respond,
+            "certificate-bundle": certificates.respond_bundle,
+            "certificate-search": stores.search_certificates,
+            "crl-search": stores.search_crls,
+            "certdist": stores.certdist,
             "ocsp": OCSPResponder(engine.status).respond,
         }
 
