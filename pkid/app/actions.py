@@ -73,10 +73,6 @@ class Desk:
             ("POST", "requests/approve"): self.approve,
             ("POST", "requests/reject"): self.reject,
             ("POST", "certificates/revoke"): self.revoke,
-            ("POST", "authorities/crl"): self.issue_crl,
-            ("POST", "authorities/rollover"): self.prepare_successor,
-            ("POST", "authorities/activate"): self.activate_successor,
-            ("POST", "authorities/renew"): self.renew_authority,
             ("GET", "aliases"): self.list_aliases,
             ("GET", "alias"): self.show_alias,
             ("POST", "aliases/test"): self.test_alias,
@@ -234,38 +230,6 @@ class Desk:
             )
         )
         return views.certificate(after)
-
-    async def issue_crl(self, call: Call) -> View:
-        """Make a new CRL now."""
-        name = needed_text(call, "name")
-        return views.crl(await self._engine.issue_crl(name, call.actor, call.context))
-
-    # --- authorities --------------------------------------------------------------
-
-    async def prepare_successor(self, call: Call) -> View:
-        """Make the next key of a CA and hand it out."""
-        made = await self._engine.rollover.prepare(
-            needed_text(call, "name"), text(call, "key"), call.context
-        )
-        # It must be verifiable before the first certificate of it leaves.
-        await self._engine.refresh_crls()
-        return views.authority(made)
-
-    async def activate_successor(self, call: Call) -> View:
-        """Let the next CA of a line take over, and make our own certificates anew."""
-        made = await self._engine.rollover.activate(
-            needed_text(call, "name"), call.actor, call.context
-        )
-        await self._renew()
-        return views.authority(made)
-
-    async def renew_authority(self, call: Call) -> View:
-        """A new certificate for the key that a CA has."""
-        made = await self._engine.rollover.renew(
-            needed_text(call, "name"), call.context
-        )
-        await self._renew()
-        return views.authority(made)
 
     # --- aliases ------------------------------------------------------------------
 

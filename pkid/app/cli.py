@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pkid.app.cliaccess import COMMANDS as ACCESS
+from pkid.app.cliauthorities import COMMANDS as AUTHORITIES
 from pkid.app.clicertificates import COMMANDS as CERTIFICATES
 from pkid.app.clichecks import COMMANDS as CHECKS
 from pkid.app.clisetup import COMMANDS as SETUP
@@ -29,6 +30,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     *SETUP,
     *CHECKS,
     *ACCESS,
+    *AUTHORITIES,
     *CERTIFICATES,
     *RELAYING,
 )

@@ -1,83 +1,18 @@
-"""Commands about what was asked and issued: CAs, requests, certificates."""
+"""Commands about what was asked and issued: requests and certificates."""
 
 from __future__ import annotations
 
 import base64
-import sys
 from argparse import Namespace
-from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import load_der_x509_certificate, load_der_x509_crl
+from cryptography.x509 import load_der_x509_certificate
 
-from pkid.app.commands import DONE, Command, Tool, argument
+from pkid.app.clioctets import DER, OUT, decoded, without, write
+from pkid.app.commands import Command, Tool, argument
 from pkid.app.readings import STATUSES
 from pkid.app.resources import REASONS
-from pkid.app.views import View
-from pkid.storage.directory import write_atomically
-
-_OUT: Final = argument("--out", type=Path, metavar="FILE", help="[standard output]")
-_DER: Final = argument("--der", action="store_true", help="DER instead of PEM")
-
-
-def _decoded(view: View, name: str) -> bytes:
-    return base64.b64decode(str(view[name]))
-
-
-def _write(octets: bytes, out: Path | None) -> int:
-    if out is None:
-        sys.stdout.buffer.write(octets)
-    else:
-        write_atomically(out.absolute(), octets, 0o644)
-    return DONE
-
-
-def _without(view: View, *names: str) -> View:
-    return {key: value for key, value in view.items() if key not in names}
-
-
-def list_authorities(tool: Tool, _given: Namespace) -> int:
-    """All certification authorities."""
-    columns = ("name", "phase", "subject", "issuer", "not_after", "active")
-    return tool.table(tool.daemon.read("authorities"), columns)
-
-
-def show_authority(tool: Tool, given: Namespace) -> int:
-    """One certification authority."""
-    view = tool.daemon.read("authority", {"name": given.name})
-    return tool.show(view if tool.json else _without(view, "chain"))
-
-
-def crl(tool: Tool, given: Namespace) -> int:
-    """The last CRL, or a new one."""
-    if given.issue:
-        tool.daemon.call("POST", "authorities/crl", body={"name": given.name})
-    view = tool.daemon.read("crl", {"name": given.name})
-    if tool.json:
-        return tool.show(view)
-    octets = _decoded(view, "der")
-    if not given.der:
-        octets = load_der_x509_crl(octets).public_bytes(Encoding.PEM)
-    return _write(octets, given.out)
-
-
-def rollover(tool: Tool, given: Namespace) -> int:
-    """Make the next key of a CA."""
-    body = {"name": given.name, "key": given.key}
-    return tool.show(tool.daemon.call("POST", "authorities/rollover", body=body))
-
-
-def activate(tool: Tool, given: Namespace) -> int:
-    """Let the next CA take over."""
-    body = {"name": given.name}
-    return tool.show(tool.daemon.call("POST", "authorities/activate", body=body))
-
-
-def renew(tool: Tool, given: Namespace) -> int:
-    """A new certificate for the same key."""
-    body = {"name": given.name}
-    return tool.show(tool.daemon.call("POST", "authorities/renew", body=body))
 
 
 def list_requests(tool: Tool, given: Namespace) -> int:
@@ -117,20 +52,20 @@ def search(tool: Tool, given: Namespace) -> int:
 def show(tool: Tool, given: Namespace) -> int:
     """One certificate."""
     view = tool.daemon.read("certificate", {"reference": given.reference})
-    return tool.show(view if tool.json else _without(view, "der", "chain"))
+    return tool.show(view if tool.json else without(view, "der", "chain"))
 
 
 def export(tool: Tool, given: Namespace) -> int:
     """The certificate itself."""
     view = tool.daemon.read("certificate", {"reference": given.reference})
-    found = [_decoded(view, "der")]
+    found = [decoded(view, "der")]
     if given.der:
-        return _write(found[0], given.out)
+        return write(found[0], given.out)
     chain = view["chain"]
     if given.chain and isinstance(chain, list):
         found += [base64.b64decode(one) for one in chain]
     pem = [load_der_x509_certificate(one).public_bytes(Encoding.PEM) for one in found]
-    return _write(b"".join(pem), given.out)
+    return write(b"".join(pem), given.out)
 
 
 def revoke(tool: Tool, given: Namespace) -> int:
@@ -148,54 +83,6 @@ _REFERENCE: Final = argument(
 )
 _NOTE: Final = argument("--note", default="", help="why; it is audited")
 COMMANDS: Final = (
-    Command(noun="ca", verb="list", help="all of them", run=list_authorities),
-    Command(
-        noun="ca",
-        verb="show",
-        help="one of them",
-        run=show_authority,
-        arguments=(argument("name"),),
-    ),
-    Command(
-        noun="ca",
-        verb="crl",
-        help="its revocation list",
-        run=crl,
-        arguments=(
-            argument("name"),
-            argument("--issue", action="store_true", help="make a new one first"),
-            _DER,
-            _OUT,
-        ),
-    ),
-    Command(
-        noun="ca",
-        verb="rollover",
-        help="make its next key and hand it out; it takes over with `activate`",
-        run=rollover,
-        arguments=(
-            argument("name"),
-            argument(
-                "--key",
-                default="",
-                help="kind of the new key, like ec:P-384; default: as the old one",
-            ),
-        ),
-    ),
-    Command(
-        noun="ca",
-        verb="activate",
-        help="let the one that `rollover` made take over",
-        run=activate,
-        arguments=(argument("name"),),
-    ),
-    Command(
-        noun="ca",
-        verb="renew",
-        help="a new certificate for the key that it has",
-        run=renew,
-        arguments=(argument("name"),),
-    ),
     Command(
         noun="request",
         verb="list",
@@ -252,8 +139,8 @@ COMMANDS: Final = (
         arguments=(
             _REFERENCE,
             argument("--chain", action="store_true", help="and its issuers"),
-            _DER,
-            _OUT,
+            DER,
+            OUT,
         ),
     ),
     Command(

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from pkid.app.actions import Desk
+from pkid.app.authorityactions import AuthorityDesk
 from pkid.app.control import ControlResponder, ControlSocket
 from pkid.app.firstrun import FirstRun
 from pkid.app.health import OperationsResponder
@@ -264,7 +265,10 @@ class Running:
             warnings=self._warnings,
             renew=self._renew,
         )
-        return ControlResponder(self._house.store, desk.actions())
+        authorities = AuthorityDesk(self._house.engine, self._renew)
+        return ControlResponder(
+            self._house.store, {**desk.actions(), **authorities.actions()}
+        )
 
     def _warnings(self) -> list[str]:
         configuration = self._situation.configuration()

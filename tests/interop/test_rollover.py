@@ -123,3 +123,46 @@ def test_the_issuing_ca_rolls_over_and_both_sign_their_lists(
         assert crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
         if name == "issuing-2":
             after.verify_directly_issued_by(issuer)
+
+
+@pytest.mark.requirement("ENG-01")
+def test_a_ca_that_another_pki_certifies_goes_to_work(
+    openssl: OpenSSL, daemon: Daemon
+) -> None:
+    openssl.must(
+        *("req", "-x509", "-newkey", "rsa:3072", "-nodes", "-subj", "/CN=Other Root"),
+        *("-keyout", "other.key", "-out", "other.pem", "-days", "3650"),
+    )
+    asked = daemon.tool("ca", "request", "outside", "--subject", "CN=Outside,O=Example")
+    (openssl.folder / "outside.csr").write_text(asked.stdout)
+    (openssl.folder / "ca.cnf").write_text(
+        "basicConstraints=critical,CA:TRUE,pathlen:0\n"
+        "keyUsage=critical,keyCertSign,cRLSign\n"
+        "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+    )
+    openssl.must(
+        *("x509", "-req", "-in", "outside.csr", "-CA", "other.pem"),
+        *("-CAkey", "other.key", "-days", "1000", "-extfile", "ca.cnf"),
+        *("-out", "outside.pem"),
+    )
+    files = [str(openssl.folder / name) for name in ("outside.pem", "other.pem")]
+    daemon.tool("ca", "install", "outside", *files)
+    crl = x509.load_der_x509_crl(fetch(daemon, "/crls/outside.crl"))
+    by = x509.load_pem_x509_certificate((openssl.folder / "outside.pem").read_bytes())
+    assert crl.is_signature_valid(by.public_key())  # type: ignore[arg-type]
+    refused = daemon.tool("ca", "install", "outside", files[1], check=False)
+    assert refused.returncode == 1
+    assert "none of the certificates is for the key of this CA" in refused.stderr
+
+
+def test_a_further_ca_is_made_by_a_command(daemon: Daemon) -> None:
+    daemon.tool(
+        *("ca", "create", "second", "--subject", "CN=Second,O=Example"),
+        *("--key", "ec:P-384", "--parent", "issuing"),
+        check=False,
+    )
+    made = daemon.tool(
+        *("ca", "create", "third", "--subject", "CN=Third", "--parent", "root")
+    )
+    assert "CN=Third" in made.stdout
+    assert fetch(daemon, "/crls/third.crl")
