@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.world import CMP as CMP_CONTEXT
+from tests.engine.world import World, result_of
 from tests.responders.desk import Desk, desk_in, make_template
 from tests.responders.estdesk import ESTDesk
+from tests.responders.scepdesk import SCEPDesk
 
 MEMORY = Path("/dev/shm")
 
@@ -39,4 +42,29 @@ def desk(room: Path) -> Iterator[Desk]:
         with desk_in(directory) as desk:
             yield desk
     finally:
+        shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def scep_template(room: Path) -> Path:
+    """The state of a first start whose CA has its RA: RSA keys are dear to make."""
+    directory = room / "scep-template"
+    shutil.copytree(room / "template", directory)
+    world = World(directory)
+    SCEPDesk(world).challenge()
+    world.close()
+    return directory
+
+
+@pytest.fixture
+def scep(room: Path, scep_template: Path) -> Iterator[SCEPDesk]:
+    directory = room / "scep-state"
+    shutil.copytree(scep_template, directory)
+    world = World(directory)
+    desk = SCEPDesk(world)
+    try:
+        result_of(world.engine.prepare_message_identity("issuing", CMP_CONTEXT))
+        yield desk
+    finally:
+        desk.world.close()
         shutil.rmtree(directory)
