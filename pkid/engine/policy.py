@@ -174,7 +174,8 @@ def plan_certificate(
     :param bounds: of the issuer's certificate; None for a root.
     :param blocked: SHA-256 of refused SubjectPublicKeyInfo values.
     :raises PKIError: ``BAD_TEMPLATE``, ``BAD_ALGORITHM``, ``NOT_AUTHORIZED``,
-        ``UNACCEPTED_EXTENSION``: the field and the rule that refused.
+        ``UNACCEPTED_EXTENSION``, ``UNACCEPTED_POLICY``: the field and the rule that
+        refused.
     """
     profile = grant.profile
     facts = _facts_of(profile)
@@ -326,8 +327,11 @@ def _copied(
         if allowed and extension.oid not in facts.fixed:
             copied.append(extension)
         elif extension.critical:
+            policy = extension.oid == oids.ID_CE_CERTIFICATE_POLICIES
             raise PKIError(
-                ErrorCode.UNACCEPTED_EXTENSION,
+                ErrorCode.UNACCEPTED_POLICY
+                if policy
+                else ErrorCode.UNACCEPTED_EXTENSION,
                 f"critical extension {extension.oid} is not granted",
                 hint=f"request_extensions of [certificate_profile.{profile.name}]",
             )

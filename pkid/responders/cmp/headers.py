@@ -117,7 +117,8 @@ def check_time(header: PKIHeader, now: datetime, window: timedelta | None) -> No
 def read_wishes(header: PKIHeader) -> Wishes:
     """Read the general information of an enrolment request; unknown kinds pass.
 
-    :raises PKIError: ``BAD_REQUEST`` or ``MALFORMED`` for known kinds used wrongly.
+    :raises PKIError: ``BAD_REQUEST``, ``BAD_TIME`` or ``MALFORMED`` for known kinds
+        used wrongly.
 
     **Source:** RFC 9810 sections 5.1.1.1, 5.1.1.2 and 5.1.1.4.
     """
@@ -131,6 +132,10 @@ def read_wishes(header: PKIHeader) -> Wishes:
     wait = found.get(oids.ID_IT_CONFIRM_WAIT_TIME)
     if wait is not None:
         _check_confirm_wait_time(wait.value, with_implicit=implicit is not None)
+        if header.message_time is None:
+            raise PKIError(
+                ErrorCode.BAD_TIME, "confirmWaitTime needs a messageTime beside it"
+            )
     profile = found.get(oids.ID_IT_CERT_PROFILE)
     name = None if profile is None else _profile_name(profile.value)
     return Wishes(implicit is not None, name)
