@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from pyasn1.codec.der.decoder import decode as pyasn1_decode
-from pyasn1_alt_modules import rfc5652, rfc9480
+from pyasn1_alt_modules import rfc5652, rfc9810
 
 from pkid.asn1.cms.enveloped import EnvelopedData
 from pkid.crypto.decryption import decrypt
@@ -63,7 +63,7 @@ def request_for(family: str, proof: PrivKeyProof, **fields: Any) -> CertReqMsg:
     return signed_request(KEYS[family], popo=make_popo(use, proof), **fields)
 
 
-def oracle_pair(answer: Answer) -> rfc9480.CertifiedKeyPair:
+def oracle_pair(answer: Answer) -> rfc9810.CertifiedKeyPair:
     """The one certifiedKeyPair, as pyasn1 reads it."""
     name = answer.oracle["body"].getName()
     return answer.oracle["body"][name]["response"][0]["certifiedKeyPair"]

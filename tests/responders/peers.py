@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 from pyasn1.codec.der.decoder import decode as pyasn1_decode
-from pyasn1_alt_modules import rfc9480
+from pyasn1_alt_modules import rfc9810
 
 from pkid.asn1 import der, oids
 from pkid.asn1.names import GeneralName, Name
@@ -304,12 +304,12 @@ class Answer:
     octets: bytes
     message: PKIMessage
     body: Body
-    oracle: rfc9480.PKIMessage
+    oracle: rfc9810.PKIMessage
 
     @classmethod
     def read(cls, octets: bytes) -> Answer:
         message = PKIMessage.decode(octets)
-        oracle, rest = pyasn1_decode(octets, asn1Spec=rfc9480.PKIMessage())
+        oracle, rest = pyasn1_decode(octets, asn1Spec=rfc9810.PKIMessage())
         assert not rest
         return cls(octets, message, decode_body(message), oracle)
 

@@ -42,6 +42,7 @@ from pkid.responders.cmp.doors import Engine
 from pkid.responders.cmp.protection import read_certificate
 from pkid.responders.cmp.requests import MACProtection, RandomOctets, Request
 from pkid.responders.cmp.withholding import (
+    check_version,
     encrypted_value,
     enveloped,
     transport_algorithm,
@@ -104,14 +105,23 @@ class KeyDelivery:
 
 
 def recipient_for(request: Request, message: CertReqMsg) -> Recipient:
-    """Whom a private key in the answer is encrypted for.
+    """Whom a private key that we make is encrypted for.
 
-    :raises PKIError: ``NOT_AUTHORIZED`` when the credential cannot receive one;
+    :raises PKIError: ``BAD_TEMPLATE`` where no keys are made, so that publicKey is
+        missing; ``NOT_AUTHORIZED`` when the credential cannot receive one;
         ``BAD_TEMPLATE``, ``BAD_ALGORITHM`` or ``MALFORMED`` for a bad key in
         ``protocolEncrKey``; ``BAD_REQUEST`` when version 2 has no form for it.
 
     **Source:** RFC 9483 section 4.1.6.
     """
+    alias = request.alias
+    if not alias.alias.key_generation:
+        raise PKIError(
+            ErrorCode.BAD_TEMPLATE,
+            "publicKey is missing, and keys are not made here",
+            hint=f"key_generation of alias {alias.name}",
+        )
+    check_version(request.header.pvno, alias, ErrorCode.BAD_REQUEST)
     named = PROTOCOL_ENCR_KEY.find(message.cert_req.controls)
     if named is not None:
         recipient: Recipient = _recipient_of_key(named, request)
