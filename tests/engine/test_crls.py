@@ -21,6 +21,7 @@ from tests.engine.world import (
     World,
     result_of,
 )
+from tests.support.lint import lint_crl
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -62,6 +63,7 @@ def latest(world: World, partition: int = 0, *, delta: bool = False) -> CRLRecor
 
 
 def load(record: CRLRecord) -> x509.CertificateRevocationList:
+    assert lint_crl(record.der) == []
     return x509.load_der_x509_crl(record.der)
 
 

@@ -31,6 +31,7 @@ from pkid.responders.status.failures import OCSP_STATUSES
 from pkid.responders.status.responder import StatusResponder
 from tests.engine.world import CMP, OPERATOR_REQUESTER, World, result_of
 from tests.responders.desk import Desk
+from tests.support.lint import lint_ocsp_response
 
 GOOD = ocsp.OCSPCertStatus.GOOD
 REVOKED = ocsp.OCSPCertStatus.REVOKED
@@ -152,6 +153,22 @@ def ask(
     if response.response_status is SUCCESSFUL:
         verify(response, authority)
     return response
+
+
+@pytest.mark.requirement("ENG-32")
+def test_another_reader_finds_nothing_wrong(status: World) -> None:
+    configure(
+        status,
+        ocsp_archive_cutoff=DAY,
+        ocsp_unknown=UnknownSerial.REVOKED,
+    )
+    good, gone = issue(status), issue(status, "gone")
+    revoke(status, gone)
+    value = (nonce(der.octet_string(b"n" * 16)),)
+    for number in (serial(good), serial(gone), 12345):
+        for extensions in ((), value):
+            response = ask(status, number, extensions=extensions)
+            assert lint_ocsp_response(response.public_bytes(Encoding.DER)) == []
 
 
 def verify(response: ocsp.OCSPResponse, authority: x509.Certificate) -> None:
