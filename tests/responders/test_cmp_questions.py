@@ -33,12 +33,3 @@ def test_a_vendors_own_question_is_told_to_be_unknown(
     desk: Desk, oid: str, value: bytes | None
 ) -> None:
     told_unsupported(desk, InfoTypeAndValue(oid, value))
-
-
-@pytest.mark.requirement("CMP-129")
-def test_parameters_of_keys_are_absent(desk: Desk) -> None:
-    algorithm = der.oid(oids.ID_EC_PUBLIC_KEY)
-    question = InfoTypeAndValue(oids.ID_IT_KEY_PAIR_PARAM_REQ, algorithm)
-    answer = desk.ask(message(BodyType.GENM, GenMsgContent((question,)), ByMAC()))
-    assert isinstance(answer.body, GenMsgContent)
-    assert answer.body.info_values == (InfoTypeAndValue(oids.ID_IT_KEY_PAIR_PARAM_REP),)

@@ -19,6 +19,7 @@ import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, TypeVar
 
 from twisted.logger import Logger
@@ -60,6 +61,7 @@ from pkid.responders.cmp.journal import Journal
 from pkid.responders.cmp.kembootstrap import KEMBootstrap, asks_for_ciphertext
 from pkid.responders.cmp.kemsecrets import KEMSecrets
 from pkid.responders.cmp.keydelivery import KeyDelivery
+from pkid.responders.cmp.nested import Nested
 from pkid.responders.cmp.polling import PollingReply
 from pkid.responders.cmp.protection import (
     ANYBODY,
@@ -111,7 +113,6 @@ NOT_YET: Final = frozenset(
         BodyType.CANN,
         BodyType.RANN,
         BodyType.CRLANN,
-        BodyType.NESTED,
     )
 )
 #: Bodies that are refused for what they are, whatever they hold.
@@ -130,6 +131,8 @@ class Incoming:
     context: RequestContext
     request_hash: bytes
     over_tcp: bool
+    #: Whether a registration authority passed it on, inside a message of its own.
+    nested: bool = False
 
     @property
     def addressing(self) -> Addressing:
@@ -200,6 +203,7 @@ class CMPResponder:
         follow_ups = FollowUps(engine, self._answers, clock)
         revocation = Revocation(engine, self._answers, clock)
         general = GeneralMessages(engine, self._answers, clock, policies)
+        self._nested = Nested(engine, self._answers, clock)
         self._bodies: dict[BodyType, Callable[[Request], Awaitable[Answered]]] = {
             BodyType.IR: enrollment.answer,
             BodyType.CR: enrollment.answer,
@@ -349,7 +353,7 @@ class CMPResponder:
             unfit = await self._screening.screen(request)
             if unfit is not None:
                 return unfit
-        answer = self._bodies[body_type]
+        answer = self._answering(incoming, body_type)
         if asks_for_ciphertext(request):
             answer = self._bootstrap.answer
         elif proven.requester is ANYBODY and not request.alias.unprotected_requests:
@@ -360,6 +364,15 @@ class CMPResponder:
             if error.code is not ErrorCode.WRONG_AUTHORITY:
                 raise
             raise await self._screening.change_of_kind(request, error) from error
+
+    def _answering(
+        self, incoming: Incoming, body_type: BodyType
+    ) -> Callable[[Request], Awaitable[Answered]]:
+        """What answers a body."""
+        if body_type is BodyType.NESTED:
+            inner = partial(self._answer_inner, incoming)
+            return partial(self._nested.answer, answer_inner=inner)
+        return self._bodies[body_type]
 
     async def _relayed(self, incoming: Incoming) -> Answered:
         """The answer to a message that passes on to a CA elsewhere."""
@@ -374,6 +387,22 @@ class CMPResponder:
     async def _pass_on(self, incoming: Incoming) -> Answered:
         return await self._relay.answer(_passing(incoming))
 
+    async def _answer_inner(self, outer: Incoming, message: PKIMessage) -> Answered:
+        """The answer to a message inside another: as if it had come alone."""
+        inner = _make_incoming(
+            outer.alias,
+            # The path was that of the outer message.
+            replace(outer.exchange, operation=""),
+            message,
+            outer.context,
+            hashlib.sha256(message.der).digest(),
+            over_tcp=False,
+            nested=True,
+        )
+        answered = await self._answer_incoming(inner)
+        self._journal.answered(outer.alias, outer.exchange, message, answered)
+        return answered
+
     # --- who asks ----------------------------------------------------------------
 
     async def _prove(self, incoming: Incoming) -> Proven | Answered:
@@ -386,7 +415,9 @@ class CMPResponder:
         check_version(header.pvno)
         check_sender(header.sender)
         enforce(incoming.alias, Stage.PRESENCE, incoming.message)
-        self._throttle.check(peer)
+        if not incoming.nested:
+            # One device with a wrong secret must not silence all behind its RA.
+            self._throttle.check(peer)
         try:
             proven = await self._protection.verify(
                 incoming.alias, incoming.message, incoming.context
@@ -398,7 +429,7 @@ class CMPResponder:
                     incoming.alias, incoming.message, proven, incoming.request_hash
                 )
         except PKIError as error:
-            if error.code in _GUESSES:
+            if error.code in _GUESSES and not incoming.nested:
                 self._throttle.count(peer)
             if error.code is ErrorCode.CERTIFICATE_REVOKED:
                 # The request itself may have ended the certificate's life.

@@ -104,6 +104,9 @@ STEPS: Final[dict[tuple[Stage, BodyType], Step | tuple[ErrorCode, str]]] = {
     (Stage.CLOSED, BodyType.ERROR): Step.ACKNOWLEDGE,
 }
 
+#: One request, one answer.
+_SINGLE: Final = frozenset((BodyType.RR, BodyType.GENM, BodyType.NESTED))
+
 # Before the final answer was given a decision waits for the client's poll.
 _UNDELIVERED: Final = {
     TransactionStatus.PENDING: Stage.WAITING,
@@ -296,7 +299,7 @@ make_state: Final = constructor(TransactionState)
 
 def stage_of(record: TransactionRecord, state: TransactionState) -> Stage:
     """Where a transaction stands."""
-    if state.body_type in {BodyType.RR, BodyType.GENM}:
+    if state.body_type in _SINGLE:
         return Stage.CLOSED
     return stage_of_part(record, delivered=state.delivered)
 
