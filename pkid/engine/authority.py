@@ -27,6 +27,7 @@ from pkid.engine.authorities import (
     KEMIdentity,
     MessageIdentity,
 )
+from pkid.engine.challenges import PageChallenges
 from pkid.engine.clockguard import ClockGuard
 from pkid.engine.confirmation import Confirmation
 from pkid.engine.creation import (
@@ -109,6 +110,7 @@ class CertificateAuthority:
     :ivar administration: what operators do; its methods are coroutines, run them with
         `run`.
     :ivar elsewhere: transactions that another CA decides upon.
+    :ivar challenges: SCEP challenges for a page; coroutines too.
     :ivar exchange: the identities that open requests which are encrypted to us.
     :ivar external_issuer: CAs that another PKI certifies; coroutines too.
     :ivar rollover: new keys and certificates of CAs; coroutines too.
@@ -128,7 +130,7 @@ class CertificateAuthority:
         self._workers = suppliers.workers
         self._policies = policies
         self._authorities = Authorities(suppliers.store, suppliers.keys)
-        self._identification = Identification(suppliers.store)
+        self._identification = Identification(suppliers.store, self._authorities.line)
         self._box = suppliers.box
         self._secrets = OpenedSecrets(suppliers.box)
         self.sealing = StateSealing(suppliers.box)
@@ -204,6 +206,9 @@ class CertificateAuthority:
             policies=policies,
             clock=suppliers.clock,
             random=suppliers.random,
+        )
+        self.challenges = PageChallenges(
+            suppliers.store, self.administration, suppliers.clock
         )
 
     @staticmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pkid.asn1 import oids
 from pkid.asn1.constructors import constructor
@@ -60,15 +60,25 @@ class Grant:
 _make_grant = constructor(Grant)
 _AUTOMATIC = ApprovalRule()
 _ANY = EndEntityProfile(name="any")
+_BY_OPERATOR = "operator"
 _VENDOR_CHECK = ApprovalRule(name="unknown-vendor-unit", needed=1)
 
 
 class Authorization:
-    """Decides what a requester is granted; reads the store, writes nothing."""
+    """Decides what a requester is granted; reads the store, writes nothing.
 
-    def __init__(self, store: Store, random: Callable[[int], bytes]) -> None:
+    :param line: which CAs are one after a change of key: the name of the first.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        random: Callable[[int], bytes],
+        line: Callable[[str], str],
+    ) -> None:
         self._store = store
         self._random = random
+        self._line = line
 
     async def authorize(
         self,
@@ -86,11 +96,12 @@ class Authorization:
         renews = None
         if request.renews is not None:
             renews = await self._renewable(request.renews, alias, now)
-        profile = self._profile(alias, request, policies)
-        end_entity_profile = _end_entity_profile(alias, policies)
-        _check_profile_allowed(end_entity_profile, profile.name, alias.authority)
         unit = _unit_facts(request.requester, policies)
         entity, new = await self._entity(alias, request, renews, unit, now)
+        _check_registered_authority(entity, alias)
+        profile = _profile(alias, request, entity, policies)
+        end_entity_profile = _end_entity_profile(alias, entity, policies)
+        _check_profile_allowed(end_entity_profile, profile.name, alias.authority)
         approval = _approval_rule(alias, request.requester, policies)
         _check_somebody_decides(request.requester, approval)
         subject, names = await self._forced_names(alias, request, entity, renews)
@@ -135,18 +146,6 @@ class Authorization:
             )
         if record.not_after < now and request.renews is None:
             raise PKIError(ErrorCode.NOT_AUTHORIZED, "the certificate has expired")
-
-    def _profile(
-        self, alias: Alias, request: EnrollmentRequest, policies: Policies
-    ) -> CertificateProfile:
-        name = request.profile or alias.certificate_profile
-        if name != alias.certificate_profile and name not in alias.profiles:
-            raise PKIError(
-                ErrorCode.BAD_TEMPLATE,
-                "this certificate profile is not offered here",
-                hint=f"add {name!r} to profiles of alias {alias.name}",
-            )
-        return policies.certificate_profile(name)
 
     async def _entity(
         self,
@@ -253,7 +252,7 @@ class Authorization:
         if renews is not None:
             octets = await self._store.get_certificate_der(renews.reference)
             return names_of_certificate(octets)
-        registered = entity.made_by == "operator" and entity.subject
+        registered = entity.made_by == _BY_OPERATOR and entity.subject
         names = tuple(map(general_name, entity.alternative_names))
         if _is_unit(request.requester) and not entity.subject:
             return None, names or None
@@ -271,7 +270,8 @@ class Authorization:
         record = await self._store.find_certificate(reference)
         if record is None:
             raise PKIError(ErrorCode.BAD_CERTIFICATE_ID, "no such certificate here")
-        if not alias.renewal or reference.authority != alias.authority:
+        own = self._line(reference.authority) == self._line(alias.authority)
+        if not alias.renewal or not own:
             raise PKIError(
                 ErrorCode.NOT_AUTHORIZED,
                 "certificates of this kind are not renewed here",
@@ -436,8 +436,46 @@ def _unit_alternative_names(
     return names
 
 
-def _end_entity_profile(alias: Alias, policies: Policies) -> EndEntityProfile:
-    name = alias.end_entity_profile
+def _check_registered_authority(entity: EndEntity, alias: Alias) -> None:
+    """An entity registered for one CA is served by that CA alone."""
+    registered = entity.authority if entity.made_by == _BY_OPERATOR else ""
+    if registered and registered != alias.authority:
+        raise PKIError(
+            ErrorCode.NOT_AUTHORIZED,
+            "the end entity is registered with another authority",
+            hint=f"entity {entity.name} is registered with {registered}",
+        )
+
+
+def _profile(
+    alias: Alias, request: EnrollmentRequest, entity: EndEntity, policies: Policies
+) -> CertificateProfile:
+    """The certificate profile: the registered one, that asked for, the alias's.
+
+    :raises PKIError: ``BAD_TEMPLATE``.
+    """
+    registered = entity.certificate_profile
+    default = registered or alias.certificate_profile
+    name = request.profile or default
+    if registered and name != registered:
+        raise PKIError(
+            ErrorCode.BAD_TEMPLATE,
+            "the end entity is registered with another certificate profile",
+            hint=f"entity {entity.name} is registered with {registered}",
+        )
+    if name != default and name not in alias.profiles:
+        raise PKIError(
+            ErrorCode.BAD_TEMPLATE,
+            "this certificate profile is not offered here",
+            hint=f"add {name!r} to profiles of alias {alias.name}",
+        )
+    return policies.certificate_profile(name)
+
+
+def _end_entity_profile(
+    alias: Alias, entity: EndEntity, policies: Policies
+) -> EndEntityProfile:
+    name = entity.end_entity_profile or alias.end_entity_profile
     found = policies.end_entity_profiles.get(name, _ANY)
     if found is _ANY and name != _ANY.name:
         raise PKIError(

@@ -105,7 +105,7 @@ class Enrollment:
         self._clock_guard = clock_guard
         self._store = store
         self._authorities = authorities
-        self._authorization = Authorization(store, random)
+        self._authorization = Authorization(store, random, authorities.line)
         self._issuance = Issuance(random)
         self._policies = policies
         self._clock = clock

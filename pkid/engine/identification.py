@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -54,10 +54,14 @@ class _Verified:
 
 
 class Identification:
-    """Finds out who the holder of a certificate is."""
+    """Finds out who the holder of a certificate is.
 
-    def __init__(self, store: Store) -> None:
+    :param line: which CAs are one after a change of key: the name of the first.
+    """
+
+    def __init__(self, store: Store, line: Callable[[str], str]) -> None:
         self._store = store
+        self._line = line
         self._chains: dict[bytes, _Verified] = {}
 
     async def identify(
@@ -105,7 +109,7 @@ class Identification:
         if is_authority:
             kind = RequesterKind.REGISTRATION_AUTHORITY
         elif (
-            record.reference.authority != alias.authority
+            self._line(record.reference.authority) != self._line(alias.authority)
             or Authentication.CERTIFICATE not in alias.authenticate
         ):
             raise PKIError(

@@ -144,6 +144,16 @@ def test_a_certificate_of_the_former_ca_is_found_and_renewed(world: World) -> No
     assert new.certificate.entity == old.certificate.entity
 
 
+@pytest.mark.requirement("ENG-24")
+def test_a_certificate_of_the_new_ca_is_renewed_where_the_old_one_was(
+    world: World,
+) -> None:
+    roll(world, "issuing")
+    first = world.issue(world.request(world.secret()))
+    renewal = world.request(world.holder(first), renews=first.certificate.reference)
+    assert world.issue(renewal).certificate.entity == first.certificate.entity
+
+
 def test_preparing_twice_makes_one_successor(world: World) -> None:
     assert prepare(world, "root") == prepare(world, "root")
     activate(world, "root")
