@@ -33,6 +33,7 @@ class UpstreamSettings:
 
     name: str
     urls: tuple[str, ...]
+    enrolment_urls: tuple[str, ...] = ()
     framing: str = "draft"
     timeout_seconds: float = 10.0
     rest_seconds: float = 5.0
@@ -73,6 +74,12 @@ UPSTREAM = Table(
             "Where it is reached, in order of preference: they lead to one and the same"
             " CA. `tcp` is CMP's raw TCP, `tls` the same inside TLS.",
             example='["http://ca.example.com/.well-known/cmp/p/ra"]',
+        ),
+        Key(
+            "enrolment_urls",
+            ListOf(TARGET),
+            "Where our own certificate is asked for, when that is another entrance of"
+            " the CA; empty: the same.",
         ),
         Key("framing", choice(*FRAMINGS), "Records over `tcp` and `tls`."),
         Key(

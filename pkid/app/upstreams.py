@@ -9,7 +9,7 @@ above it; ``upstream/NAME.csr`` the request for one that is to be brought.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -181,20 +181,10 @@ class Upstreams:
 
     def _upstream(self, material: UpstreamMaterial) -> Upstream:
         settings = material.settings
-        client = CMPClient(
-            settings.urls,
-            clock=self._reactor,
-            endpoints=network_endpoints(self._reactor, material.anchors),
-            framing=settings.framing,
-            patience=Patience(
-                timeout_seconds=settings.timeout_seconds,
-                rest_seconds=settings.rest_seconds,
-                most_rest_seconds=settings.most_rest_seconds,
-            ),
-        )
         return Upstream(
             name=settings.name,
-            wire=client,
+            wire=self._client(material, settings.urls),
+            enrolment=self._client(material, settings.enrolment_urls or settings.urls),
             anchors=material.anchors,
             subject=settings.subject,
             reference=settings.reference,
@@ -206,6 +196,20 @@ class Upstreams:
             poll_after=settings.poll_after,
             hold=settings.hold,
             most_held=settings.most_held,
+        )
+
+    def _client(self, material: UpstreamMaterial, urls: Sequence[str]) -> CMPClient:
+        settings = material.settings
+        return CMPClient(
+            urls,
+            clock=self._reactor,
+            endpoints=network_endpoints(self._reactor, material.anchors),
+            framing=settings.framing,
+            patience=Patience(
+                timeout_seconds=settings.timeout_seconds,
+                rest_seconds=settings.rest_seconds,
+                most_rest_seconds=settings.most_rest_seconds,
+            ),
         )
 
     # --- our certificates ---------------------------------------------------------

@@ -231,7 +231,7 @@ class Elsewhere:
         self, row: TransactionRecord, issued: ForeignCertificate, now: datetime
     ) -> tuple[CertificateReference, list[Write]]:
         certificate = Certificate.decode(issued.der)
-        serial = certificate.serial_number
+        serial = certificate.serial
         if serial <= 0 or serial.bit_length() > 8 * MAX_SERIAL_OCTETS:
             raise _odd("a serial number that no certificate may have")
         reference = CertificateReference(issued.authority, serial)

@@ -368,9 +368,8 @@ class CMPClient:
             else:
                 self._recover(server)
                 return answer
-        error = _unreachable("; ".join(reasons) or "all servers failed lately")
-        error.retry_after = self._soonest()
-        raise error
+        reason = "; ".join(reasons) or "all servers failed lately"
+        raise _unreachable(reason, self._soonest())
 
     def _attempt(self, target: Target, message: bytes) -> Deferred[bytes]:
         exchange: OutgoingExchange
@@ -385,11 +384,7 @@ class CMPClient:
             connecting.cancel()
 
         timer = self._clock.callLater(self._patience.timeout_seconds, expire)
-        connecting.addErrback(
-            lambda failure: exchange.fail(
-                f"cannot connect: {failure.getErrorMessage() or failure.type.__name__}"
-            )
-        )
+        connecting.addErrback(_not_connected, exchange)
         exchange.done.addBoth(_stopping, timer)
         return exchange.done
 
@@ -440,14 +435,20 @@ def network_endpoints(
     return endpoint
 
 
+def _not_connected(failure: Failure, exchange: OutgoingExchange) -> None:
+    exchange.fail(f"cannot connect: {failure.getErrorMessage() or failure.type}")
+
+
 def _stopping(result: Any, timer: IDelayedCall) -> Any:  # noqa: ANN401 - passes through
     if timer.active():
         timer.cancel()
     return result
 
 
-def _unreachable(reason: str) -> PKIError:
-    return PKIError(ErrorCode.UNAVAILABLE, UNREACHABLE, hint=reason)
+def _unreachable(reason: str, retry_after: int | None = None) -> PKIError:
+    return PKIError(
+        ErrorCode.UNAVAILABLE, UNREACHABLE, hint=reason, retry_after=retry_after
+    )
 
 
 def _headers(lines: Sequence[bytes]) -> dict[bytes, bytes]:

@@ -6,6 +6,7 @@ The devices are OpenSSL's client; the CA is a second pkid or OpenSSL's mock serv
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,23 +25,131 @@ from tests.support.processes import free_port
 pytestmark = pytest.mark.interop
 
 
-def proxy_configuration(
-    *urls: str, framing: str = "draft", trust: Path | None = None
-) -> str:
-    framing = framing if framing in FRAMINGS else "draft"
-    trusted = "" if trust is None else f'trust = ["{trust}"]'
-    listed = ", ".join(f'"{url}"' for url in urls)
-    return f"""
+MOST_AUTHORITIES = 30
+NAMES = tuple(f"CN=Registration Authority {n}" for n in range(MOST_AUTHORITIES))
+_names = iter(NAMES)
+
+CA = """
+[certificate_profile.ra]
+keys = ["ec:P-256"]
+validity = "90d"
+key_usage = ["digitalSignature"]
+extended_key_usage = ["cmcRA"]
+san = "none"
+
+[cmp.alias.default]
+authority = "issuing"
+
+[cmp.alias.ra]
+authority = "issuing"
+authenticate = ["ra", "mac", "certificate"]
+registration_authorities = [{names}]
+
+[cmp.alias.waiting]
+authority = "issuing"
+authenticate = ["ra", "mac", "certificate"]
+registration_authorities = [{names}]
+approval = "operator"
+poll_after = "1s"
+
+[cmp.alias.ra-enrolment]
+authority = "issuing"
+certificate_profile = "ra"
+
+[listener.cmp-tcp]
+endpoint = "tcp:0:interface=127.0.0.1"
+serves = ["cmp-tcp"]
+
+[listener.ra-tcp]
+endpoint = "tcp:0:interface=127.0.0.1"
+serves = ["cmp-tcp"]
+alias = "ra"
+
+[listener.http]
+endpoint = "tcp:0:interface=127.0.0.1"
+serves = ["cmp", "status", "operations"]
+
+[listener.https]
+endpoint = "tcp:0:interface=127.0.0.1"
+serves = ["cmp"]
+tls = true
+
+[listener.est]
+endpoint = "tcp:0:interface=127.0.0.1"
+serves = ["est"]
+tls = true
+""".replace("{names}", ", ".join(f'"{name}"' for name in NAMES))
+
+PROXY = """
 [cmp.upstream.ca]
-urls = [{listed}]
+urls = [{urls}]
 framing = "{framing}"
+trust = ["{root}"]
 timeout = "5s"
 rest = "1s"
-{trusted}
+most_rest = "1s"
 
 [cmp.alias.default]
 upstream = "ca"
 """
+
+RA = """
+[cmp.upstream.ca]
+urls = [{urls}]
+framing = "{framing}"
+trust = ["{root}"]
+timeout = "5s"
+rest = "1s"
+most_rest = "1s"
+retry = "1s"
+poll_after = "1s"
+enrolment_urls = ["{enrolment}"]
+subject = "{subject}"
+reference = "{reference}"
+secret = "file:{secret}"
+{options}
+
+[cmp.alias.default]
+upstream = "ca"
+upstream_mode = "{mode}"
+{alias}
+"""
+
+
+def proxy_configuration(ca: Daemon, *urls: str, framing: str = "draft") -> str:
+    return PROXY.format(
+        urls=", ".join(f'"{url}"' for url in urls),
+        framing=framing if framing in FRAMINGS else "draft",
+        root=ca.first_run / "root.pem",
+    )
+
+
+def ra_configuration(
+    ca: Daemon,
+    folder: Path,
+    mode: str,
+    *urls: str,
+    framing: str = "draft",
+    options: str = "",
+    alias: str = "",
+) -> str:
+    """An RA that asks for its certificate under a secret of its own."""
+    made = ca.ask_tool("secret", "add", "--alias", "ra-enrolment")
+    secret = folder / "ra.secret"
+    secret.touch(0o600)
+    secret.write_text(made["secret"])
+    return RA.format(
+        urls=", ".join(f'"{url}"' for url in urls),
+        framing=framing if framing in FRAMINGS else "draft",
+        root=ca.first_run / "root.pem",
+        enrolment=f"http://{ca.http}/.well-known/cmp/p/ra-enrolment",
+        subject=next(_names),
+        reference=made["reference"],
+        secret=secret,
+        mode=mode,
+        options=options,
+        alias=alias,
+    )
 
 
 @pytest.fixture
@@ -52,14 +161,14 @@ def program(require_client: Callable[[str], str]) -> str:
 @pytest.fixture(scope="module")
 def ca(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """The CA that all of these stand before."""
-    with running(tmp_path_factory.mktemp("ca")) as daemon:
+    with running(tmp_path_factory.mktemp("ca"), configuration=CA) as daemon:
         yield daemon
 
 
 def url_of(ca: Daemon, way: str, alias: str = "default") -> str:
     """The CA's address by HTTP, HTTPS or a framing of TCP."""
     if way in FRAMINGS:
-        return f"tcp://{ca.tcp}"
+        return f"tcp://{ca.tcp if alias == 'default' else ca.door('ra-tcp')}"
     door = ca.door("https") if way == "https" else ca.http
     return f"{way}://{door}/.well-known/cmp/p/{alias}"
 
@@ -73,14 +182,16 @@ def proxied_by(proxy: Daemon, ca: Daemon, program: str, folder: Path) -> OpenSSL
 
 
 @pytest.mark.requirement("CMP-144")
-def test_a_proxy_before_openssls_own_server(program: str, tmp_path: Path) -> None:
+def test_a_proxy_before_openssls_own_server(
+    ca: Daemon, program: str, tmp_path: Path
+) -> None:
     (tmp_path / "mock").mkdir()
     with mock_server(tmp_path / "mock", program) as mock:
         # It gives one and the same certificate to all.
         pem = mock.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         (tmp_path / "unit.key").write_bytes(pem)
         url = f"http://127.0.0.1:{mock.address[1]}/pkix/"
-        with running(tmp_path, configuration=proxy_configuration(url)) as proxy:
+        with running(tmp_path, configuration=proxy_configuration(ca, url)) as proxy:
             outcome = OpenSSL(program, proxy, tmp_path).cmp(
                 *("ir", "-ref", "reference", "-secret", "pass:not-a-secret-at-all"),
                 *("-newkey", "unit.key", "-subject", "/CN=device"),
@@ -96,12 +207,8 @@ def test_a_proxy_before_another_pkid(
     ca: Daemon, program: str, tmp_path: Path, way: str
 ) -> None:
     dead = f"http://127.0.0.1:{free_port()}/"
-    with running(
-        tmp_path,
-        configuration=proxy_configuration(
-            dead, url_of(ca, way), framing=way, trust=ca.first_run / "root.pem"
-        ),
-    ) as proxy:
+    configuration = proxy_configuration(ca, dead, url_of(ca, way), framing=way)
+    with running(tmp_path, configuration=configuration) as proxy, told(proxy):
         client = proxied_by(proxy, ca, program, tmp_path)
         client.enrol("unit")
         client.enrol("next", command="kur", by=client.by_certificate("unit"))
@@ -111,4 +218,42 @@ def test_a_proxy_before_another_pkid(
             *("rr", *client.by_certificate("next"), "-oldcert", "next.pem"),
         )
         assert revoked.ok, revoked.text
-        assert "Traceback" not in proxy.log, proxy.log
+
+
+# --- re-protection ----------------------------------------------------------------
+
+
+@contextmanager
+def told(daemon: Daemon) -> Iterator[None]:
+    """Say what the daemon logged when something goes wrong."""
+    try:
+        yield
+        assert "Traceback" not in daemon.log
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{daemon.log[-6000:]}") from error
+
+
+def client_of(ra: Daemon, ca: Daemon, program: str, folder: Path) -> OpenSSL:
+    """A client with a secret of the RA, and the CA's root as its trust."""
+    return OpenSSL(program, ra, folder, trust=ca)
+
+
+@pytest.mark.requirement("CMP-141")
+@pytest.mark.parametrize("way", ["http", "https", "draft", "rfc2510", "der"])
+def test_an_RA_speaks_for_its_devices(
+    ca: Daemon, program: str, tmp_path: Path, way: str
+) -> None:
+    configuration = ra_configuration(
+        ca, tmp_path, "reprotect", url_of(ca, way, "ra"), framing=way
+    )
+    with running(tmp_path, configuration=configuration) as ra, told(ra):
+        client = client_of(ra, ca, program, tmp_path)
+        client.enrol("unit")
+        client.enrol("direct", "-implicit_confirm")
+        client.enrol("next", command="kur", by=client.by_certificate("unit"))
+        asked = client.cmp("genm", *client.by_secret, "-infotype", "caCerts")
+        assert asked.ok, asked.text
+        revoked = client.cmp(
+            *("rr", *client.by_certificate("next"), "-oldcert", "next.pem"),
+        )
+        assert revoked.ok, revoked.text

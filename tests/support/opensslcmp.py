@@ -48,15 +48,23 @@ class OpenSSL:
 
     :param daemon: the one whose secret and root the client knows.
     :param door: the one that it asks, when that is another.
+    :param trust: the one whose root it trusts, when that is another.
     :ivar alias: the entrance that is asked, unless a call names another.
     """
 
     def __init__(
-        self, program: str, daemon: Daemon, folder: Path, door: Daemon | None = None
+        self,
+        program: str,
+        daemon: Daemon,
+        folder: Path,
+        *,
+        door: Daemon | None = None,
+        trust: Daemon | None = None,
     ) -> None:
         self._program = program
         self._daemon = daemon
         self._door = door or daemon
+        self._trust = trust or daemon
         self.folder = folder
         self.alias = "default"
 
@@ -110,8 +118,8 @@ class OpenSSL:
         """Protection by a certificate and its key; trust in the root alone."""
         return (
             *("-cert", f"{name}.pem", "-key", f"{name}.key"),
-            *("-trusted", str(self._daemon.first_run / "root.pem")),
-            *("-untrusted", str(self._daemon.first_run / "chain.pem")),
+            *("-trusted", str(self._trust.first_run / "root.pem")),
+            *("-untrusted", str(self._trust.first_run / "chain.pem")),
         )
 
     def cmp(self, command: str, *arguments: str | Path, alias: str = "") -> Outcome:
@@ -153,8 +161,8 @@ class OpenSSL:
         path = self.folder / f"{name}.pem"
         said = self.must(
             *("verify", "-x509_strict", "-check_ss_sig"),
-            *("-CAfile", self._daemon.first_run / "root.pem"),
-            *("-untrusted", self._daemon.first_run / "chain.pem"),
+            *("-CAfile", self._trust.first_run / "root.pem"),
+            *("-untrusted", self._trust.first_run / "chain.pem"),
             path,
         )
         assert said.strip().endswith("OK")

@@ -87,6 +87,7 @@ from pkid.responders.cmp.strict import Stage, enforce
 from pkid.responders.cmp.tcppolling import TCPPolling
 from pkid.responders.cmp.transactions import TransactionState
 from pkid.responders.cmp.upstream import Upstream
+from pkid.responders.cmp.upstreamra import RegistrationAuthority
 from pkid.responders.cmp.upstreamrelay import Passing, Relay
 from pkid.responders.throttle import FailureThrottle
 
@@ -194,6 +195,9 @@ class CMPResponder:
             engine, self._answers, self._protection, clock, random
         )
         self._relay = Relay(engine, self._answers, upstreams, clock)
+        self._registration = RegistrationAuthority(
+            engine, self._answers, upstreams, clock, random
+        )
         groups = Groups(engine, self._answers, clock)
         challenges = Challenges(engine, self._answers, clock, random)
         delivery = KeyDelivery(engine, workers, random)
@@ -262,7 +266,10 @@ class CMPResponder:
         return len(due)
 
     async def _advance(self, alias: CMPAlias, record: TransactionRecord) -> None:
-        await self._relay.advance(alias, record)
+        if alias.relays:
+            await self._relay.advance(alias, record)
+        elif alias.alias.upstream:
+            await self._registration.advance(alias, record)
 
     async def _caught(self, work: Awaitable[T], alias: CMPAlias) -> T | PKIError:
         """What the work gives, or why it does not: here surprises end."""
@@ -368,10 +375,12 @@ class CMPResponder:
     def _answering(
         self, incoming: Incoming, body_type: BodyType
     ) -> Callable[[Request], Awaitable[Answered]]:
-        """What answers a body."""
+        """What answers a body here, or asks a CA elsewhere."""
         if body_type is BodyType.NESTED:
             inner = partial(self._answer_inner, incoming)
             return partial(self._nested.answer, answer_inner=inner)
+        if incoming.alias.alias.upstream:
+            return self._registration.answer
         return self._bodies[body_type]
 
     async def _relayed(self, incoming: Incoming) -> Answered:

@@ -72,6 +72,7 @@ class Upstream:
     """One CA elsewhere, as configured.
 
     :ivar wire: leads there.
+    :ivar enrolment: leads to where our own certificate is asked for.
     :ivar anchors: DER of what its signatures may rest upon; () verifies nothing, which
         is enough for a proxy.
     :ivar subject: RFC 4514 text of the name that our certificate is asked for under.
@@ -89,6 +90,7 @@ class Upstream:
 
     name: str
     wire: Wire = field(repr=False)
+    enrolment: Wire = field(repr=False)
     anchors: tuple[bytes, ...] = ()
     subject: str = ""
     reference: str = ""

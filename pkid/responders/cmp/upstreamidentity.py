@@ -245,7 +245,7 @@ class OwnCertificate:
         controls: tuple[AttributeTypeAndValue, ...] = ()
         if identity is not None:
             old = Certificate.decode(identity.certificate)
-            named = CertId(GeneralName.directory(old.issuer), old.serial_number)
+            named = CertId(GeneralName.directory(old.issuer), old.serial)
             controls = (
                 AttributeTypeAndValue(oids.ID_REG_CTRL_OLD_CERT_ID, named.encode()),
             )
@@ -297,7 +297,7 @@ class OwnCertificate:
     async def _exchange(
         self, asked: PKIMessage, identity: MessageIdentity | None
     ) -> PKIMessage:
-        octets = await self._upstream.wire.send(asked.der)
+        octets = await self._upstream.enrolment.send(asked.der)
         answer = read_answer(octets, asked)
         if identity is None and not _is_signed(answer):
             verify_mac_of_authority(answer, self._upstream.secret)

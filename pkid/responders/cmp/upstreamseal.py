@@ -224,7 +224,7 @@ def _with_old_cert_id(
     if renews is None or known:
         return controls
     old = Certificate.decode(renews)
-    named = CertId(GeneralName.directory(old.issuer), old.serial_number)
+    named = CertId(GeneralName.directory(old.issuer), old.serial)
     control = AttributeTypeAndValue(oids.ID_REG_CTRL_OLD_CERT_ID, named.encode())
     return (*controls, control)
 
