@@ -154,6 +154,11 @@ def default_policies() -> Policies:
             validity=timedelta(days=365),
         ),
         CertificateProfile(
+            name="key-generation",
+            key_usage=("digitalSignature",),
+            extended_key_usage=(oids.ID_KP_CM_KGA,),
+        ),
+        CertificateProfile(
             name="cmp-agreement",
             keys=("ec:P-256",),
             key_usage=("keyAgreement",),
