@@ -258,7 +258,7 @@ class Creation:
             authority,
             SIGNER_PROFILE,
             title="CMP signer",
-            key_spec="ec:P-256",
+            key_spec=_signer_spec(self._authorities.get(authority)),
             purpose="message-signing",
         )
         service = await self.issue_service_certificate(wanted, context)
@@ -414,6 +414,12 @@ class Creation:
 
 async def _no_state(_: Outcome) -> bytes:
     return b""
+
+
+def _signer_spec(issuer: Authority) -> str:
+    """Key of what signs messages: post-quantum where the CA's is."""
+    family = issuer.key.family
+    return family if family.startswith("ml-dsa-") else "ec:P-256"
 
 
 def _entity_of(wanted: ServiceCertificate) -> str:

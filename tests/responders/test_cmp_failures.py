@@ -515,7 +515,6 @@ def test_an_unknown_body_is_badRequest(desk: Desk, number: int) -> None:
 @pytest.mark.parametrize(
     "body_type",
     [
-        BodyType.POPDECR,
         BodyType.KRR,
         BodyType.CCR,
         BodyType.CKUANN,
