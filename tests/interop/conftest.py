@@ -22,6 +22,8 @@ ALIASES = (
     'kem = true, agreement = true, authenticate = ["mac", "certificate"] }',
     'cmp.alias.open = { authority = "issuing", unprotected_requests = true, '
     'authenticate = ["mac", "certificate"] }',
+    'cmp.alias.keys = { authority = "issuing", encrypted_value = true, '
+    'key_generation = true, authenticate = ["mac", "certificate"] }',
     'cmp.alias.strictkey = { authority = "issuing", same_key = false, '
     'authenticate = ["mac", "certificate"] }',
 )
