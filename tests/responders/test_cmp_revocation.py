@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -11,6 +12,7 @@ from pkid.asn1 import der, oids
 from pkid.asn1.names import Name
 from pkid.asn1.x509 import AlgorithmIdentifier, Extension
 from pkid.engine.model import CertificateStatus, RevocationReason
+from pkid.errors import ErrorCode, PKIError
 from pkid.messages.cmp.body import BodyType
 from pkid.messages.cmp.revocation import RevDetails, RevRepContent, RevReqContent
 from pkid.messages.cmp.status import FailInfo, PKIStatus
@@ -202,6 +204,47 @@ def test_several_certificates_have_a_status_each(desk: Desk) -> None:
     assert [status.status for status in answer.body.statuses] == [0, 2, 0]
     assert answer.body.statuses[1].fail_info == {FailInfo.ADD_INFO_NOT_AVAILABLE}
     assert desk.reply(sent.octets).body == answer.octets
+
+
+@pytest.mark.requirement("CMP-115")
+@pytest.mark.parametrize("second", [1, 8], ids=["revoke", "release"])
+def test_two_reasons_are_badRequest(desk: Desk, second: int) -> None:
+    holder = desk.holder()
+    answer = revoke(desk, holder, holder, reason_code(4), reason_code(second))
+    assert answer.body_type is BodyType.RP
+    assert answer.fail_info is FailInfo.BAD_REQUEST
+    assert desk.record(holder.certificate).status is CertificateStatus.ACTIVE
+
+
+@pytest.mark.requirement("CMP-119", "CMP-193")
+@pytest.mark.parametrize("after", [0, 1, 2], ids=["first", "second", "third"])
+def test_several_that_were_cut_short_are_taken_up(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    holders = [desk.holder(subject=f"CN=device-{number}") for number in range(3)]
+    details = [
+        one
+        for holder in holders
+        for one in revocation_of(holder.certificate, reason_code(1)).details
+    ]
+    sent = rr(RevReqContent(tuple(details)), ByMAC())
+    revoked = desk.world.engine.revoke
+    asked: list[object] = []
+
+    def failing(request: Any) -> Any:
+        asked.append(request)
+        if len(asked) > after:
+            raise PKIError(ErrorCode.UNAVAILABLE, "the store is away")
+        return revoked(request)
+
+    monkeypatch.setattr(desk.world.engine, "revoke", failing)
+    assert desk.ask(sent).fail_info is FailInfo.SYSTEM_UNAVAIL
+    desk.restart()
+    answer = desk.ask(sent)
+    assert isinstance(answer.body, RevRepContent)
+    assert [status.status for status in answer.body.statuses] == [0, 0, 0]
+    assert len(answer.body.rev_certs) == 3
+    assert crl_serials(desk) == {one.parsed.serial_number for one in holders}
 
 
 def test_an_rr_about_nothing_is_badRequest(desk: Desk) -> None:

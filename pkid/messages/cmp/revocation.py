@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pkid.asn1 import der
-from pkid.asn1.x509 import Extension, decode_extensions, encode_extensions
+from pkid.asn1.x509 import MAX_EXTENSIONS, Extension, encode_extensions
 from pkid.messages.cmp.lists import (
     decode_list,
     encode_elements,
@@ -45,8 +45,11 @@ class RevDetails:
         template = CertTemplate.decode(cursor.take(der.SEQUENCE))
         extensions = cursor.optional(der.SEQUENCE)
         cursor.finish()
-        # Empty Extensions are read here: clients that name no reason send them.
-        return cls(template, decode_extensions(extensions or b""))
+        # Empty Extensions are read here: clients that name no reason send them. One
+        # that stands twice is read too: it is no fault of the encoding (RFC 9483
+        # section 4.2 has two reasons refused as badRequest).
+        entries = der.sequences(extensions or b"", MAX_EXTENSIONS)
+        return cls(template, tuple(map(Extension.decode, entries)))
 
     def encode(self) -> bytes:
         """The ``RevDetails`` SEQUENCE."""

@@ -8,7 +8,7 @@ the message by an error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -29,7 +29,8 @@ from pkid.messages.cmp.status import FailInfo, PKIStatus, PKIStatusInfo
 from pkid.messages.crmf import CertId, CertTemplate
 from pkid.responders.cmp.answers import Answers, Draft, Sealed
 from pkid.responders.cmp.doors import Engine, RevocationRequest
-from pkid.responders.cmp.failures import rejection
+from pkid.responders.cmp.failures import OF_THE_EXCHANGE, rejection
+from pkid.responders.cmp.groups import part_key
 from pkid.responders.cmp.protection import read_certificate
 from pkid.responders.cmp.requests import Answered, Request
 from pkid.responders.cmp.singles import find_repeat, finished_record
@@ -90,14 +91,20 @@ class Revocation:
     async def _several(
         self, request: Request, details: tuple[RevDetails, ...]
     ) -> Answered:
-        """Revoke one after the other; each has its own status and its own commit."""
+        """Revoke one after the other; each has its own status and its own commit.
+
+        With each a row is stored under the key of its place in the message, so that
+        what was cut short is taken up by the repeat and not refused as revoked.
+        """
         statuses: list[PKIStatusInfo] = []
         done: list[Wanted] = []
-        for one in details:
+        for index, one in enumerate(details):
             try:
                 wanted = await self._wanted(one)
-                await self._revoke(request, wanted, None)
+                await self._revoke_part(request, index, wanted)
             except PKIError as error:
+                if error.code in OF_THE_EXCHANGE - {ErrorCode.MALFORMED}:
+                    raise
                 statuses.append(rejection(error))
             else:
                 statuses.append(_ACCEPTED)
@@ -113,6 +120,19 @@ class Revocation:
             fail_info=_first_bit(refused),
             serial=",".join(f"{one.record.reference.serial:x}" for one in done),
         )
+
+    async def _revoke_part(self, request: Request, index: int, wanted: Wanted) -> None:
+        key = part_key(request.key, index)
+        known = await self._engine.find_transaction(key)
+        if known is None:
+            nothing = Sealed(b"", b"")
+            row = finished_record(request, BodyType.RR, nothing, self._clock.now())
+            await self._revoke(request, wanted, replace(row, key=key))
+        elif known.request_hash != request.request_hash:
+            raise PKIError(
+                ErrorCode.TRANSACTION_IN_USE,
+                "another request has used this transaction id",
+            )
 
     async def _revoke(
         self, request: Request, wanted: Wanted, row: TransactionRecord | None
@@ -225,6 +245,8 @@ def _read_entry(
     **Source:** RFC 5280 section 5.3.
     """
     reason, invalidity_at = RevocationReason.UNSPECIFIED, None
+    if len({extension.oid for extension in extensions}) != len(extensions):
+        raise PKIError(ErrorCode.BAD_REQUEST, "crlEntryDetails hold an extension twice")
     for extension in extensions:
         if extension.oid == oids.ID_CE_CRL_REASONS:
             reason = _reason(extension.value)
