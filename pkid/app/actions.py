@@ -24,6 +24,7 @@ from pkid.engine.aliases import Policies
 from pkid.engine.credentials import NewSecret
 from pkid.engine.endentities import vendor_pattern
 from pkid.engine.model import (
+    CredentialBinding,
     CredentialKind,
     EndEntity,
     EntityStatus,
@@ -33,6 +34,8 @@ from pkid.engine.model import (
 from pkid.engine.revocation import RevocationRequest
 
 MAX_USES: Final = 1_000_000
+KEY_HASH_OCTETS: Final = 32
+CHALLENGE_OWNER: Final = "challenges:operators"
 
 
 class Desk:
@@ -66,6 +69,7 @@ class Desk:
             ("POST", "clock/confirm"): self.confirm_clock,
             ("POST", "secrets"): self.add_secret,
             ("DELETE", "secrets"): self.remove_secret,
+            ("POST", "scep/challenges"): self.add_challenge,
             ("POST", "entities"): self.add_entity,
             ("POST", "entities/import"): self.import_entities,
             ("POST", "entities/rearm"): self.rearm_entity,
@@ -125,6 +129,28 @@ class Desk:
         return {
             **views.secret(issued.credential),
             "secret": issued.secret.decode("utf-8", "replace"),
+        }
+
+    async def add_challenge(self, call: Call) -> View:
+        """Make a SCEP challenge; the answer is the only time that it is shown."""
+        given = text(call, "challenge")
+        issued = await self._administration.add_secret(
+            NewSecret(
+                kind=CredentialKind.SCEP_CHALLENGE,
+                secret=given.encode() or None,
+                alias=text(call, "alias"),
+                entity=text(call, "entity"),
+                subject=text(call, "subject"),
+                uses=number(call, "uses", MAX_USES),
+                expires=self._expiry(text(call, "expires")),
+                binding=binding_of(call),
+            ),
+            call.actor,
+            call.context,
+        )
+        return {
+            **views.secret(issued.credential),
+            "challenge": issued.secret.decode("utf-8", "replace"),
         }
 
     async def remove_secret(self, call: Call) -> View:
@@ -315,6 +341,27 @@ def kind_of(name: str) -> CredentialKind:
     if kind is None:
         raise refuse(f"kind must be one of {', '.join(KINDS)}")
     return kind
+
+
+def binding_of(call: Call) -> CredentialBinding:
+    """What a challenge is bound to beside its alias, entity and subject.
+
+    :raises PKIError: ``BAD_REQUEST``.
+    """
+    try:
+        key_hash = bytes.fromhex(text(call, "key"))
+    except ValueError:
+        key_hash = b"?"
+    if len(key_hash) not in (0, KEY_HASH_OCTETS):
+        raise refuse("key must be the SHA-256 of a public key, in hexadecimal")
+    # An operator who names the device may give its names to another one's key.
+    owner = CHALLENGE_OWNER if text(call, "subject") else ""
+    return CredentialBinding(
+        alternative_names=_texts(call.body, "alternative_names"),
+        profile=text(call, "profile"),
+        key_hash=key_hash,
+        owner=owner,
+    )
 
 
 def entity_of(row: object, now: datetime) -> EndEntity:

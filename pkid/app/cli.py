@@ -17,6 +17,7 @@ from pkid.app.cliaccess import COMMANDS as ACCESS
 from pkid.app.cliauthorities import COMMANDS as AUTHORITIES
 from pkid.app.clicertificates import COMMANDS as CERTIFICATES
 from pkid.app.clichecks import COMMANDS as CHECKS
+from pkid.app.cliscep import COMMANDS as SCEP
 from pkid.app.clisetup import COMMANDS as SETUP
 from pkid.app.commands import REFUSED, Command, Tool
 from pkid.app.escaping import escape
@@ -33,6 +34,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     *AUTHORITIES,
     *CERTIFICATES,
     *RELAYING,
+    *SCEP,
 )
 NOUNS: Final = {
     "clock": "the clock of this host",
@@ -42,6 +44,7 @@ NOUNS: Final = {
     "vendor": "units on the allow-list of a vendor",
     "alias": "entrances, as configured",
     "cmp": "messages of CMP",
+    "scep": "SCEP",
     "request": "requests that wait for an operator",
     "certificate": "certificates",
     "trace": "recorded messages",

@@ -34,12 +34,14 @@ from pkid.app.resources import SOCKET
 from pkid.app.serving import Rooms, find_doors, serve
 from pkid.app.settings import Configuration
 from pkid.app.upstreams import UpstreamMaterial, Upstreams
+from pkid.app.validators import ValidatorMaterial, Validators
 from pkid.engine.aliases import Policies
 from pkid.errors import PKIError
 from pkid.keys.secrets import Secret
 from pkid.responders.base import Responder
 from pkid.responders.cmp.responder import CMPResponder
 from pkid.responders.est.responder import ESTResponder
+from pkid.responders.scep.ndes import NDESResponder
 from pkid.responders.scep.responder import SCEPResponder
 from pkid.responders.status.responder import StatusResponder
 from pkid.storage.directory import make_private_directory, write_atomically
@@ -57,6 +59,7 @@ class Situation:
 
     :ivar snapshot: the configuration of the moment, and the engine's view of it.
     :ivar upstreams: the CAs elsewhere of the moment.
+    :ivar validators: the services that know challenges, of the moment.
     """
 
     state: Path
@@ -64,6 +67,7 @@ class Situation:
     listeners: Listeners
     snapshot: Callable[[], tuple[Configuration, Policies]]
     upstreams: Callable[[], Mapping[str, UpstreamMaterial]] = dict
+    validators: Callable[[], Mapping[str, ValidatorMaterial]] = dict
 
     def configuration(self) -> Configuration:
         """The configuration of the moment."""
@@ -97,6 +101,9 @@ class Running:
             clock=house.clock,
             workers=house.workers,
             upstreams=self._upstreams.current,
+        )
+        self._validators = Validators(
+            situation.reactor, house.clock, situation.validators
         )
         self._tls: TLSContext | None = None
         self._est_tls: TLSContext | None = None
@@ -242,9 +249,14 @@ class Running:
             "scep": SCEPResponder(
                 self._house.engine,
                 lambda: situation.configuration().scep_aliases,
-                validators=dict,
+                validators=self._validators.current,
                 clock=self._house.clock,
                 workers=self._house.workers,
+            ),
+            "ndes": NDESResponder(
+                self._house.engine,
+                lambda: situation.configuration().scep_aliases,
+                clock=self._house.clock,
             ),
             "status": StatusResponder(self._house.engine, self._house.clock),
             "operations": OperationsResponder(self._parts),

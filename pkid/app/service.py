@@ -32,6 +32,7 @@ from pkid.app.running import Running, Situation
 from pkid.app.settings import Configuration
 from pkid.app.snapshot import make_policies
 from pkid.app.upstreams import UpstreamMaterial, read_upstreams
+from pkid.app.validators import ValidatorMaterial, read_validators
 from pkid.engine.aliases import Policies
 from pkid.errors import PKIError
 from pkid.keys.secrets import Secret
@@ -49,6 +50,7 @@ class Snapshot:
     configuration: Configuration
     policies: Policies
     upstreams: Mapping[str, UpstreamMaterial]
+    validators: Mapping[str, ValidatorMaterial]
 
 
 class PKIDService(Service):
@@ -122,6 +124,7 @@ class PKIDService(Service):
             configuration,
             make_policies(configuration, base=self._state),
             read_upstreams(configuration, base=self._state, environment=os.environ),
+            read_validators(configuration, base=self._state, environment=os.environ),
         )
 
     def _check_alone(self) -> None:
@@ -155,6 +158,7 @@ class PKIDService(Service):
             listeners=self._listeners,
             snapshot=self._current,
             upstreams=self._upstreams,
+            validators=self._validators,
         )
         self._running = await Running.open(situation, self._passphrase)
         self._passphrase = None
@@ -168,6 +172,9 @@ class PKIDService(Service):
 
     def _upstreams(self) -> Mapping[str, UpstreamMaterial]:
         return {} if self._snapshot is None else self._snapshot.upstreams
+
+    def _validators(self) -> Mapping[str, ValidatorMaterial]:
+        return {} if self._snapshot is None else self._snapshot.validators
 
     def _start_failed(self, failure: Failure) -> None:
         error = failure.value

@@ -167,7 +167,7 @@ class OpenedSecrets:
 
     def __init__(self, box: SecretBox) -> None:
         self._box = box
-        self._opened: dict[tuple[int, bytes, str, str], _Opened] = {}
+        self._opened: dict[tuple[int, bytes, str, str, CredentialBinding], _Opened] = {}
 
     def open(self, credential: Credential, now: datetime) -> SharedSecret:
         """Open a stored secret and say whether it is still usable."""
@@ -188,6 +188,7 @@ class OpenedSecrets:
             credential.sealed,
             credential.entity,
             credential.subject,
+            credential.binding,
         )
         found = self._opened.get(key)
         if found is None:
@@ -204,7 +205,7 @@ def _opened(credential: Credential, box: SecretBox) -> _Opened:
         box.open(credential.sealed, associated_data(kind, reference)),
         Requester(
             kind=RequesterKind.CREDENTIAL,
-            identity=f"secret:{kind.value}:{reference}",
+            identity=credential.binding.owner or f"secret:{kind.value}:{reference}",
             credential=credential.id,
             entity=credential.entity or None,
             subject_pattern=credential.subject,

@@ -43,11 +43,15 @@ class CredentialBinding:
         () for any.
     :ivar profile: name of the only certificate profile, "" for the entrance's.
     :ivar key_hash: SHA-256 of the only SubjectPublicKeyInfo, b"" for any.
+    :ivar owner: identity in whose name it was made, which then owns the entities that
+        come of it: its next secret may have certificates of the same names. "": they
+        belong to this secret alone.
     """
 
     alternative_names: tuple[str, ...] = ()
     profile: str = ""
     key_hash: bytes = b""
+    owner: str = ""
 
     def encode(self) -> str:
         """As text for the store; "" when it binds to nothing."""
@@ -57,6 +61,7 @@ class CredentialBinding:
             "alternative_names": self.alternative_names,
             "profile": self.profile,
             "key_hash": self.key_hash.hex(),
+            "owner": self.owner,
         }
         return json.dumps(values, sort_keys=True)
 
@@ -70,6 +75,7 @@ class CredentialBinding:
             alternative_names=tuple(values["alternative_names"]),
             profile=values["profile"],
             key_hash=bytes.fromhex(values["key_hash"]),
+            owner=values["owner"],
         )
 
 
@@ -445,6 +451,7 @@ class CredentialKind(enum.Enum):
     CMP_SECRET = "cmp"
     ENROLLMENT_CODE = "enrollment-code"
     SCEP_CHALLENGE = "scep"
+    NDES = "ndes"  # user and password of who may have challenges by page
     ACME_EAB = "acme-eab"
     KEY_ENCRYPTION = "key-encryption"
 

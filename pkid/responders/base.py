@@ -24,6 +24,7 @@ class Peer:
     :ivar chain: DER of what the client sent with it; empty on a resumed session.
     :ivar channel_bindings: octets that name this TLS connection and no other, on
         listeners whose protocol asks for them (RFC 5929, RFC 9266).
+    :ivar secure: whether nobody between can read: TLS.
     """
 
     address: str = ""
@@ -32,6 +33,7 @@ class Peer:
     certificate: bytes | None = None
     chain: tuple[bytes, ...] = ()
     channel_bindings: tuple[bytes, ...] = ()
+    secure: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -184,7 +184,7 @@ class HTTPConnection(http.HTTPChannel):
     def handshakeCompleted(self) -> None:
         """Note who the client says it is; responders decide what that means."""
         certificate = peer_certificate(self.transport)
-        self.peer = dataclasses.replace(self.peer, certificate=certificate)
+        self.peer = dataclasses.replace(self.peer, certificate=certificate, secure=True)
         self._enter(Phase.IDLE, self._limits.idle_seconds)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]

@@ -7,14 +7,17 @@ from typing import Protocol
 
 from pkid.asn1.names import Name
 from pkid.engine.aliases import Alias
-from pkid.engine.credentials import AuthenticationFailure, SharedSecret
+from pkid.engine.challenges import PageChallenge
+from pkid.engine.credentials import AuthenticationFailure, IssuedSecret, SharedSecret
 from pkid.engine.exchange import ExchangeIdentity, ExchangeKind
 from pkid.engine.model import (
     CertificateRecord,
     CertificateReference,
+    CredentialKind,
     CRLRecord,
     EnrollmentRequest,
     Outcome,
+    RequestContext,
     Requester,
     StateEncoder,
     TransactionKey,
@@ -28,11 +31,22 @@ class Exchanges(Protocol):
     def get(self, authority: str, kind: ExchangeKind) -> ExchangeIdentity: ...
 
 
+class Minting(Protocol):
+    """Who makes challenges for a page."""
+
+    async def mint(
+        self, wanted: PageChallenge, context: RequestContext
+    ) -> IssuedSecret: ...
+
+
 class Engine(Protocol):
     """What SCEP asks of `pkid.engine.authority.CertificateAuthority`."""
 
     @property
     def exchange(self) -> Exchanges: ...
+
+    @property
+    def challenges(self) -> Minting: ...
 
     def enroll(
         self, request: EnrollmentRequest, encode_state: StateEncoder
@@ -43,6 +57,10 @@ class Engine(Protocol):
     ) -> Awaitable[Sequence[TransactionRecord]]: ...
 
     def collect(self, key: TransactionKey) -> Awaitable[Outcome]: ...
+
+    def find_secret(
+        self, kind: CredentialKind, reference: str, alias: str
+    ) -> Awaitable[SharedSecret | None]: ...
 
     def find_challenge(
         self, challenge: bytes, alias: str
