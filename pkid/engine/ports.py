@@ -41,6 +41,7 @@ from pkid.engine.model import (
     TransactionStatus,
     UpdateState,
 )
+from pkid.engine.orders import Account, Identifier, IdentifierAuthorization, Order
 from pkid.errors import ErrorCode, PKIError
 
 P = ParamSpec("P")
@@ -234,6 +235,56 @@ class InsertKeyHandle:
     record: KeyHandleRecord
 
 
+@dataclass(frozen=True, slots=True)
+class InsertAccount:
+    """A new account; conflicts on its id, and on its key at the same entrance."""
+
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateAccount:
+    """Replace an account; conflicts unless versions agree, as entities.
+
+    Conflicts too when another account at the entrance has its key.
+    """
+
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class InsertOrder:
+    """A new order with authorizations that are new; None: these alone."""
+
+    order: Order | None
+    authorizations: tuple[IdentifierAuthorization, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateOrder:
+    """Replace an order; conflicts unless versions agree, as entities."""
+
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateIdentifierAuthorization:
+    """Replace an authorization; conflicts unless versions agree, as entities."""
+
+    authorization: IdentifierAuthorization
+
+
+@dataclass(frozen=True, slots=True)
+class SweepOrders:
+    """Forget orders and authorizations that expired before ``before``.
+
+    At most ``limit`` of each; never conflicts.
+    """
+
+    before: datetime
+    limit: int
+
+
 Write = (
     InsertCertificate
     | UpdateCertificate
@@ -256,6 +307,12 @@ Write = (
     | UpdateAuthority
     | InsertCRL
     | InsertKeyHandle
+    | InsertAccount
+    | UpdateAccount
+    | InsertOrder
+    | UpdateOrder
+    | UpdateIdentifierAuthorization
+    | SweepOrders
 )
 
 
@@ -366,6 +423,34 @@ class Store(Protocol):
     async def list_approvals(
         self, status: ApprovalStatus | None = None, limit: int = 1000
     ) -> Sequence[ApprovalRequest]: ...
+
+    async def find_account(self, account: str) -> Account | None: ...
+
+    async def find_account_by_key(
+        self, alias: str, thumbprint: str
+    ) -> Account | None: ...
+
+    async def is_account_key(self, spki_hash: bytes) -> bool: ...
+
+    async def list_accounts(
+        self, after: str = "", limit: int = 1000
+    ) -> Sequence[Account]: ...
+
+    async def find_order(self, order: str) -> Order | None: ...
+
+    async def list_orders(
+        self, account: str, after: tuple[datetime, str] | None, limit: int
+    ) -> Sequence[Order]: ...
+
+    async def processing_orders(self, limit: int) -> Sequence[Order]: ...
+
+    async def find_identifier_authorization(
+        self, authorization: str
+    ) -> IdentifierAuthorization | None: ...
+
+    async def authorizations_of(
+        self, account: str, identifier: Identifier, after: datetime
+    ) -> Sequence[IdentifierAuthorization]: ...
 
     async def find_authority(self, name: str) -> AuthorityRecord | None: ...
 
@@ -623,39 +708,6 @@ class Publisher(Protocol):
         ...
 
 
-# --- the rest ------------------------------------------------------------------
-
-
-class Clock(Protocol):
-    """The only source of time."""
-
-    def now(self) -> datetime:
-        """Wall time, aware and in UTC."""
-        ...
-
-    def monotonic(self) -> float:
-        """Seconds that only ever rise, from an arbitrary start."""
-        ...
-
-
-class Workers(Protocol):
-    """Runs plain functions of frozen values off the reactor thread."""
-
-    def run(
-        self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
-    ) -> Deferred[R]:
-        """Run it there.
-
-        :raises PKIError: ``BUSY`` when the bounded queue is full.
-        """
-
-    def pace(self, steps: Generator[None, None, R]) -> Deferred[R]:
-        """Run it in the reactor's thread, a step a turn, one after another.
-
-        For computation that would hold the interpreter's lock in any thread.
-
-        :raises PKIError: ``BUSY`` when too many wait.
-        """
 # --- validators ------------------------------------------------------------------
 
 
@@ -709,3 +761,36 @@ class ChallengeValidator(Protocol):
         ...
 
 
+# --- the rest ------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """The only source of time."""
+
+    def now(self) -> datetime:
+        """Wall time, aware and in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that only ever rise, from an arbitrary start."""
+        ...
+
+
+class Workers(Protocol):
+    """Runs plain functions of frozen values off the reactor thread."""
+
+    def run(
+        self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred[R]:
+        """Run it there.
+
+        :raises PKIError: ``BUSY`` when the bounded queue is full.
+        """
+
+    def pace(self, steps: Generator[None, None, R]) -> Deferred[R]:
+        """Run it in the reactor's thread, a step a turn, one after another.
+
+        For computation that would hold the interpreter's lock in any thread.
+
+        :raises PKIError: ``BUSY`` when too many wait.
+        """

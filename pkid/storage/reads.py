@@ -37,6 +37,7 @@ from pkid.engine.ports import CertificateQuery, InsertAuditCheckpoint, OutboxTas
 from pkid.errors import ErrorCode, PKIError
 from pkid.storage import rows
 from pkid.storage.certificatesearch import certificate_statement
+from pkid.storage.orderreads import OrderReads
 from pkid.storage.writes import FIRST_DIGEST
 
 #: Audit records read at once.
@@ -86,7 +87,7 @@ def prefix_end(prefix: str) -> str:
     return prefix + "\U0010ffff"
 
 
-class StoreReads:
+class StoreReads(OrderReads):
     """All reads of the `Store` port.
 
     :param connection: opened read-only; autocommit, so that every statement sees what
@@ -377,9 +378,7 @@ class StoreReads:
         self, authority: str, partition: int = 0, *, delta: bool = False
     ) -> CRLRecord | None:
         """The CRL with the highest number of an authority, or of a partition of it."""
-        row = self._one(
-            _CRL + _LATEST_CRL, (self._number(authority), partition, delta)
-        )
+        row = self._one(_CRL + _LATEST_CRL, (self._number(authority), partition, delta))
         return None if row is None else rows.to_crl(row, self._text)
 
     async def crl_head(

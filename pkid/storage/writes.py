@@ -46,6 +46,7 @@ from pkid.engine.ports import (
     WriteConflict,
 )
 from pkid.storage import rows
+from pkid.storage.orderwrites import OrderWrites
 
 #: Digest that the first audit record is chained to.
 FIRST_DIGEST: Final = bytes(32)
@@ -210,6 +211,7 @@ class UnitWriter:
             UpdateAuthority: self._update_authority,
             InsertCRL: self._insert_crl,
             InsertKeyHandle: self._insert_key_handle,
+            **OrderWrites(self._cursor).table(),
         }
         self.reload()
 

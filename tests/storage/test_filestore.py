@@ -24,6 +24,7 @@ from pkid.storage.filestore import DATABASE, FileStore, ReadOnlyStore
 from pkid.storage.fsck import fsck
 from tests.storage import samples
 from tests.storage.contract import StoreContract
+from tests.storage.ordercontract import OrderContract
 from tests.storage.samples import result_of
 
 
@@ -44,7 +45,7 @@ def resolve() -> Callable[[Any], Any]:
     return result_of
 
 
-class TestFileStore(StoreContract):
+class TestFileStore(StoreContract, OrderContract):
     """The contract, in one thread."""
 
 

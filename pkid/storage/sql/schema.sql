@@ -217,6 +217,44 @@ CREATE TABLE audit_checkpoints (
     at INTEGER NOT NULL
 ) STRICT;
 
+-- Accounts, orders and authorizations of identifiers; "record" is all of it as JSON,
+-- the columns are what it is found by.
+CREATE TABLE accounts (
+    id TEXT PRIMARY KEY NOT NULL,
+    alias TEXT NOT NULL,
+    thumbprint TEXT NOT NULL,
+    spki_hash BLOB NOT NULL,
+    version INTEGER NOT NULL,
+    record BLOB NOT NULL,
+    UNIQUE (alias, thumbprint)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX accounts_spki_hash ON accounts (spki_hash);
+
+CREATE TABLE orders (
+    id TEXT PRIMARY KEY NOT NULL,
+    account TEXT NOT NULL,
+    status TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    record BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX orders_account ON orders (account, created, id);
+CREATE INDEX orders_expires ON orders (expires);
+CREATE INDEX orders_processing ON orders (status) WHERE status = 'processing';
+
+CREATE TABLE identifier_authorizations (
+    id TEXT PRIMARY KEY NOT NULL,
+    account TEXT NOT NULL,
+    identifier TEXT NOT NULL,
+    expires INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    record BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX identifier_authorizations_account
+    ON identifier_authorizations (account, identifier);
+CREATE INDEX identifier_authorizations_expires ON identifier_authorizations (expires);
+
 CREATE TABLE outbox (
     id INTEGER PRIMARY KEY,
     kind TEXT NOT NULL,
