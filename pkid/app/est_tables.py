@@ -5,7 +5,7 @@ Pure data, as `pkid.app.tables`, which brings the keys that every entrance has.
 
 from __future__ import annotations
 
-from pkid.app.kinds import DURATION, Flag, ListOf, Optional, choice
+from pkid.app.kinds import DURATION, TEXT, Flag, ListOf, Optional, choice
 from pkid.app.schema import Key, Table
 from pkid.engine.aliases import Alias
 from pkid.responders.est.aliases import (
@@ -91,6 +91,17 @@ _OWN = (
         " encrypt to.",
     ),
     Key(
+        "full_cmc",
+        Flag(),
+        "Answer /fullcmc: many requests in one message, CRMF, revocation.",
+    ),
+    Key(
+        "peers",
+        ListOf(TEXT),
+        "End entities whose certificates /eecerts hands out to anybody: those that the"
+        " clients of this entrance talk to (RFC 8295).",
+    ),
+    Key(
         "retry_after",
         Optional(DURATION),
         "When a waiting client is told to ask again; left out: as the approval rule"
@@ -114,7 +125,6 @@ def est_alias_table(entrance: tuple[Key, ...]) -> Table:
         # What the engine knows of other protocols' entrances alone is not set here.
         given=(
             "alias",
-            "full_cmc",
             *(name for name in Alias.__slots__ if name not in entrance_fields),
         ),
         keys=(*entrance, *_OWN),

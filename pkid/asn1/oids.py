@@ -124,6 +124,27 @@ ID_AA_CERTIFICATION_REQUEST_INFO_TEMPLATE: Final = "1.2.840.113549.1.9.16.2.61"
 ID_AA_EXTENSION_REQ_TEMPLATE: Final = "1.2.840.113549.1.9.16.2.62"
 ID_CMC_CHANGE_SUBJECT_NAME: Final = "1.3.6.1.5.5.7.7.36"
 
+# --- CMC (RFC 5272, 6402) -------------------------------------------------------
+
+ID_CCT_PKI_DATA: Final = "1.3.6.1.5.5.7.12.2"
+ID_CCT_PKI_RESPONSE: Final = "1.3.6.1.5.5.7.12.3"
+ID_CMC_IDENTIFICATION: Final = "1.3.6.1.5.5.7.7.2"
+ID_CMC_IDENTITY_PROOF: Final = "1.3.6.1.5.5.7.7.3"
+ID_CMC_DATA_RETURN: Final = "1.3.6.1.5.5.7.7.4"
+ID_CMC_TRANSACTION_ID: Final = "1.3.6.1.5.5.7.7.5"
+ID_CMC_SENDER_NONCE: Final = "1.3.6.1.5.5.7.7.6"
+ID_CMC_RECIPIENT_NONCE: Final = "1.3.6.1.5.5.7.7.7"
+ID_CMC_GET_CERT: Final = "1.3.6.1.5.5.7.7.15"
+ID_CMC_GET_CRL: Final = "1.3.6.1.5.5.7.7.16"
+ID_CMC_REVOKE_REQUEST: Final = "1.3.6.1.5.5.7.7.17"
+ID_CMC_REG_INFO: Final = "1.3.6.1.5.5.7.7.18"
+ID_CMC_QUERY_PENDING: Final = "1.3.6.1.5.5.7.7.21"
+ID_CMC_POP_LINK_RANDOM: Final = "1.3.6.1.5.5.7.7.22"
+ID_CMC_POP_LINK_WITNESS: Final = "1.3.6.1.5.5.7.7.23"
+ID_CMC_STATUS_INFO_V2: Final = "1.3.6.1.5.5.7.7.25"
+ID_CMC_POP_LINK_WITNESS_V2: Final = "1.3.6.1.5.5.7.7.33"
+ID_CMC_IDENTITY_PROOF_V2: Final = "1.3.6.1.5.5.7.7.34"
+
 # --- certificate and CRL extensions (RFC 5280) --------------------------------
 
 ID_CE_SUBJECT_DIRECTORY_ATTRIBUTES: Final = "2.5.29.9"

@@ -47,6 +47,7 @@ class ESTAlias:
         "profile".
     :ivar encrypted_keys: private keys leave encrypted or not at all.
     :ivar full_cmc: whether /fullcmc answers.
+    :ivar peers: end entities whose certificates /eecerts hands out.
     :ivar retry_after: when a waiting client asks again; None takes the rule's.
     :raises PKIError: ``BAD_REQUEST`` on construction for what clashes.
     """
@@ -64,6 +65,7 @@ class ESTAlias:
     server_key: str = "request"
     encrypted_keys: bool = False
     full_cmc: bool = False
+    peers: tuple[str, ...] = ()
     retry_after: timedelta | None = None
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ from pkid.engine.model import (
     Issued,
     Outcome,
     Pending,
+    ProofOfPossession,
     RequesterKind,
     TransactionKey,
     make_enrollment_request,
@@ -56,9 +57,10 @@ class Wanted:
     :ivar changes_names: whether the names are said to be other ones.
     """
 
-    csr: CertificationRequest
     subject: Name
+    spki: bytes
     extensions: tuple[Extension, ...]
+    possession: ProofOfPossession
     renews: CertificateReference | None = None
     changes_names: bool = False
 
@@ -67,7 +69,7 @@ class Wanted:
         parts = (
             operation.encode(),
             self.subject.der,
-            self.csr.spki,
+            self.spki,
             encode_extensions(self.extensions),
         )
         joined = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
@@ -90,7 +92,13 @@ class Enrollment:
 
     async def enroll(self, request: Request) -> Outcome:
         """Run a simple request down the one path."""
-        wanted = self._wanted(request)
+        return await self.run(request, self._wanted(request))
+
+    async def run(self, request: Request, wanted: Wanted) -> Outcome:
+        """Run what was read of a request down the one path, or find its outcome.
+
+        :raises PKIError: the refusal.
+        """
         digest = wanted.digest(request.exchange.operation)
         key = TransactionKey(
             PROTOCOL, request.alias.name, request.requester.identity, digest
@@ -102,19 +110,15 @@ class Enrollment:
 
     def _wanted(self, request: Request) -> Wanted:
         csr = CertificationRequest.decode(request.octets)
-        subject = Name.decode(csr.subject)
-        extensions = csr.extension_request
         check_binding(request, csr)
-        wanted = Wanted(csr=csr, subject=subject, extensions=extensions)
+        wanted = wanted_by_pkcs10(csr)
         if request.exchange.operation == RENEWAL:
-            renews = self._renewed(request, subject, extensions)
+            renews = self._renewed(request, wanted)
             wanted = replace(wanted, renews=renews)
         change = ChangeSubjectName.of(csr)
         return wanted if change is None else _changed(wanted, change)
 
-    def _renewed(
-        self, request: Request, subject: Name, extensions: tuple[Extension, ...]
-    ) -> CertificateReference | None:
+    def _renewed(self, request: Request, wanted: Wanted) -> CertificateReference | None:
         requester = request.requester
         if requester.kind is RequesterKind.REGISTRATION_AUTHORITY:
             # It asks for another: there is no certificate of the connection to renew.
@@ -125,7 +129,7 @@ class Enrollment:
                 "to renew, connect with the certificate that is to be renewed",
             )
         held = Certificate.decode(requester.certificate_der)
-        check_same_names(request.alias, held, subject, extensions)
+        check_same_names(request.alias, held, wanted.subject, wanted.extensions)
         return requester.certificate
 
     async def _fetch_again(self, request: Request, key: TransactionKey) -> Outcome:
@@ -142,23 +146,35 @@ class Enrollment:
         return check_alive(await self._engine.collect(key))
 
 
+def wanted_by_pkcs10(csr: CertificationRequest) -> Wanted:
+    """Read a PKCS #10 request; its self-signature is the proof.
+
+    :raises PKIError: ``MALFORMED``.
+    """
+    return Wanted(
+        subject=Name.decode(csr.subject),
+        spki=csr.spki,
+        extensions=csr.extension_request,
+        possession=SignedPossession(
+            csr.request_info, csr.signature, csr.signature_algorithm
+        ),
+    )
+
+
 def enrollment_request(
     request: Request, wanted: Wanted, key: TransactionKey, digest: bytes
 ) -> EnrollmentRequest:
     """What the engine is asked for."""
-    csr = wanted.csr
     return make_enrollment_request(
         alias=request.alias.name,
         context=request.context,
         requester=request.requester,
         requested=make_requested_certificate(
             subject=wanted.subject,
-            public_key=csr.spki,
+            public_key=wanted.spki,
             extensions=wanted.extensions,
         ),
-        possession=SignedPossession(
-            csr.request_info, csr.signature, csr.signature_algorithm
-        ),
+        possession=wanted.possession,
         transaction=key,
         request_hash=digest,
         renews=wanted.renews,

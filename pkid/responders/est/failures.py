@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from pkid.errors import ErrorCode, PKIError
+from pkid.messages.cmc import CMCFailInfo
 from pkid.responders.base import Reply
 
 STATUS: Final[dict[ErrorCode, int]] = {
@@ -42,6 +43,38 @@ STATUS: Final[dict[ErrorCode, int]] = {
     ErrorCode.BUSY: 503,
     ErrorCode.UNAVAILABLE: 503,
     ErrorCode.INTERNAL: 500,
+}
+#: The same in CMC's words (RFC 5272 section 6.1.4).
+FAIL_INFO: Final[dict[ErrorCode, CMCFailInfo]] = {
+    ErrorCode.MALFORMED: CMCFailInfo.BAD_REQUEST,
+    ErrorCode.TOO_LARGE: CMCFailInfo.BAD_REQUEST,
+    ErrorCode.UNSUPPORTED_VERSION: CMCFailInfo.BAD_REQUEST,
+    ErrorCode.BAD_REQUEST: CMCFailInfo.BAD_REQUEST,
+    ErrorCode.BAD_TIME: CMCFailInfo.BAD_TIME,
+    ErrorCode.BAD_SENDER_NONCE: CMCFailInfo.BAD_REQUEST,
+    ErrorCode.BAD_RECIPIENT_NONCE: CMCFailInfo.BAD_REQUEST,
+    ErrorCode.TRANSACTION_IN_USE: CMCFailInfo.BAD_REQUEST,
+    ErrorCode.BAD_MESSAGE_CHECK: CMCFailInfo.BAD_MESSAGE_CHECK,
+    ErrorCode.WRONG_INTEGRITY: CMCFailInfo.BAD_MESSAGE_CHECK,
+    ErrorCode.BAD_ALGORITHM: CMCFailInfo.BAD_ALG,
+    ErrorCode.MISSING_INFORMATION: CMCFailInfo.BAD_REQUEST,
+    ErrorCode.SIGNER_NOT_TRUSTED: CMCFailInfo.BAD_IDENTITY,
+    ErrorCode.WRONG_AUTHORITY: CMCFailInfo.BAD_REQUEST,
+    ErrorCode.NOT_AUTHORIZED: CMCFailInfo.BAD_IDENTITY,
+    ErrorCode.BAD_POSSESSION: CMCFailInfo.POP_FAILED,
+    ErrorCode.BAD_TEMPLATE: CMCFailInfo.BAD_REQUEST,
+    ErrorCode.BAD_CERTIFICATE_ID: CMCFailInfo.BAD_CERT_ID,
+    ErrorCode.CERTIFICATE_REVOKED: CMCFailInfo.BAD_IDENTITY,
+    ErrorCode.CERTIFICATE_CONFIRMED: CMCFailInfo.BAD_REQUEST,
+    ErrorCode.DUPLICATE_REQUEST: CMCFailInfo.NO_KEY_REUSE,
+    ErrorCode.UNACCEPTED_POLICY: CMCFailInfo.BAD_REQUEST,
+    ErrorCode.UNACCEPTED_EXTENSION: CMCFailInfo.UNSUPPORTED_EXT,
+    ErrorCode.REJECTED: CMCFailInfo.BAD_REQUEST,
+    ErrorCode.NOT_FOUND: CMCFailInfo.BAD_REQUEST,
+    ErrorCode.CONFLICT: CMCFailInfo.TRY_LATER,
+    ErrorCode.BUSY: CMCFailInfo.TRY_LATER,
+    ErrorCode.UNAVAILABLE: CMCFailInfo.TRY_LATER,
+    ErrorCode.INTERNAL: CMCFailInfo.INTERNAL_CA_ERROR,
 }
 #: Seconds after which to ask again, where the refusal names none.
 RETRY_SECONDS: Final = 5

@@ -19,6 +19,7 @@ from typing import Final
 from twisted.logger import Logger
 
 from pkid.engine.aliases import Policies
+from pkid.engine.model import RequestContext
 from pkid.engine.ports import Clock
 from pkid.errors import ErrorCode, PKIError
 from pkid.responders.base import Exchange, Reply
@@ -30,6 +31,7 @@ from pkid.responders.est.distribution import Distribution
 from pkid.responders.est.doors import Engine
 from pkid.responders.est.enrollment import Enrollment
 from pkid.responders.est.failures import STATUS, refusal, text_reply
+from pkid.responders.est.fullcmc import Arrival, FullCMC
 from pkid.responders.est.journal import Journal
 from pkid.responders.est.requests import Request, context_of, make_request
 from pkid.responders.est.serverkeygen import KeyGeneration
@@ -60,11 +62,15 @@ class ESTResponder:
         self._aliases = aliases
         self._journal = Journal(self.log, clock)
         self._identities = Identities(engine, clock, random)
-        distribution = Distribution(engine)
+        distribution = Distribution(engine, clock)
         enrollment = Enrollment(engine)
+        self._cmc = FullCMC(
+            engine, self._identities, enrollment, clock=clock, random=random
+        )
         self._open: dict[str, Callable[[ESTAlias, Exchange], Awaitable[Reply]]] = {
             "cacerts": distribution.ca_certificates,
             "crls": distribution.revocation_lists,
+            "eecerts": distribution.peer_certificates,
             "csrattrs": Attributes(policies).answer,
         }
         self._proven: dict[str, Callable[[Request], Awaitable[Reply]]] = {
@@ -81,7 +87,9 @@ class ESTResponder:
         requesters: list[str] = []
         cause = hint = ""
         try:
-            reply = await self._answer(alias, exchange, requesters)
+            reply, refused = await self._answer(alias, exchange, requesters)
+            if refused is not None:
+                cause, hint = refused.detail, refused.hint or ""
         except PKIError as error:
             if error.code is ErrorCode.INTERNAL:
                 self.log.failure("est {alias}: internal error", alias=alias.name)
@@ -96,17 +104,30 @@ class ESTResponder:
 
     async def _answer(
         self, alias: ESTAlias, exchange: Exchange, requesters: list[str]
-    ) -> Reply:
+    ) -> tuple[Reply, PKIError | None]:
+        """The answer, and the refusal that it holds in a protocol's own words."""
         operation = exchange.operation
         if operation in self._open:
-            return await self._open[operation](alias, exchange)
-        answer = self._proven.get(operation)
-        if answer is None:
-            return text_reply(404, "this operation is not offered here")
+            return await self._open[operation](alias, exchange), None
         refused = media_type_fault(alias, exchange)
         if refused is not None:
-            return refused
+            return refused, None
         context = context_of(exchange)
+        if operation == "fullcmc":
+            arrival = Arrival(alias, exchange, context, requesters)
+            return await self._cmc.answer(arrival)
+        return await self._simple(alias, exchange, context, requesters), None
+
+    async def _simple(
+        self,
+        alias: ESTAlias,
+        exchange: Exchange,
+        context: RequestContext,
+        requesters: list[str],
+    ) -> Reply:
+        answer = self._proven.get(exchange.operation)
+        if answer is None:
+            return text_reply(404, "this operation is not offered here")
         proven = await self._identities.prove(alias, exchange, context)
         requesters.append(proven.requester.identity)
         return await answer(
