@@ -5,7 +5,9 @@ The devices are OpenSSL's client; the CA is a second pkid or OpenSSL's mock serv
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -257,3 +259,59 @@ def test_an_RA_speaks_for_its_devices(
             *("rr", *client.by_certificate("next"), "-oldcert", "next.pem"),
         )
         assert revoked.ok, revoked.text
+
+
+# --- added protection -------------------------------------------------------------
+
+
+@pytest.mark.requirement("CMP-141", "CMP-137")
+@pytest.mark.parametrize("way", ["http", "draft", "rfc2510"])
+def test_an_RA_adds_its_protection(
+    ca: Daemon, program: str, tmp_path: Path, way: str
+) -> None:
+    configuration = ra_configuration(
+        ca, tmp_path, "protect", url_of(ca, way, "ra"), framing=way
+    )
+    with running(tmp_path, configuration=configuration) as ra, told(ra):
+        client = proxied_by(ra, ca, program, tmp_path)
+        client.enrol("unit")
+        client.enrol("direct", "-implicit_confirm")
+        client.enrol("next", command="kur", by=client.by_certificate("unit"))
+        revoked = client.cmp(
+            *("rr", *client.by_certificate("next"), "-oldcert", "next.pem"),
+        )
+        assert revoked.ok, revoked.text
+
+
+# --- the CA is away ---------------------------------------------------------------
+
+AWAY_SECONDS = 4.0
+
+
+@contextmanager
+def mortal_ca(folder: Path) -> Iterator[Daemon]:
+    """A CA that comes back to the same port."""
+    folder.mkdir()
+    endpoint = f'listener.http.endpoint="tcp:{free_port()}:interface=127.0.0.1"'
+    with running(folder, configuration=CA, settings=(endpoint,)) as daemon:
+        yield daemon
+
+
+@pytest.mark.requirement("CMP-105")
+@pytest.mark.parametrize("confirm", [(), ("-implicit_confirm",)])
+def test_a_device_waits_while_the_CA_is_away(
+    program: str, tmp_path: Path, confirm: tuple[str, ...]
+) -> None:
+    with mortal_ca(tmp_path / "ca") as ca:
+        configuration = ra_configuration(
+            ca, tmp_path, "reprotect", url_of(ca, "http", "ra")
+        )
+        with running(tmp_path, configuration=configuration) as ra, told(ra):
+            client = client_of(ra, ca, program, tmp_path)
+            ca.stop()
+            with ThreadPoolExecutor(1) as pool:
+                enrolling = pool.submit(client.enrol, "unit", *confirm)
+                time.sleep(AWAY_SECONDS)
+                assert not enrolling.done()
+                ca.start()
+                enrolling.result()
