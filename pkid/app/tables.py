@@ -463,6 +463,27 @@ CMP_ALIAS = Table(
             choice("oaep", "pkcs1"),
             "How content keys are encrypted to RSA keys.",
         ),
+        Key(
+            "registration_token",
+            Flag(),
+            "Take an unprotected ir, cr or p10cr whose body has the secret: regToken,"
+            " or challengePassword of a PKCS #10. `name_rule` makes the secret's"
+            " reference of the subject. The secret travels as it is: use TLS, and"
+            " secrets for one use.",
+        ),
+        Key(
+            "profile_by_reference",
+            Flag(),
+            "The reference value of a shared secret names the certificate profile"
+            " (which must be among `profiles`), as EJBCA's KeyId does.",
+        ),
+        Key(
+            "cross_certify",
+            NAMES,
+            "CAs of other PKIs that are certified here by ccr, as `[vendor.*]` with"
+            " the CA's certificate as its anchor. Nobody else asks here then, and the"
+            " certificate profile is one of a CA.",
+        ),
         Key("raverified", Flag(), "Accept raVerified from listed authorities."),
         Key("quirks", ListOf(choice(*QUIRKS), frozenset), "Leniencies, by name."),
         Key(

@@ -16,6 +16,7 @@ from pkid.asn1.names import EMPTY, GeneralName, Name
 from pkid.crypto.certificates import Certificate, subject_alternative_names
 from pkid.engine import endentities, namerules
 from pkid.engine.aliases import Alias, ApprovalRule, Mode, NameScheme, Policies
+from pkid.engine.crosscertification import check_purpose
 from pkid.engine.identification import unit_of
 from pkid.engine.model import (
     CertificateRecord,
@@ -92,6 +93,7 @@ class Authorization:
         :raises PKIError: ``NOT_AUTHORIZED``, ``BAD_TEMPLATE`` (no name, unknown
             profile), ``CERTIFICATE_REVOKED`` and ``BAD_REQUEST`` for renewals.
         """
+        check_purpose(alias, request.requester)
         await self._check_signer(request, now)
         renews = None
         if request.renews is not None:

@@ -13,6 +13,7 @@ from typing import Final
 from pkid.crypto.mac import MAX_ITERATIONS, MIN_ITERATIONS
 from pkid.engine.aliases import Alias
 from pkid.errors import ErrorCode, PKIError
+from pkid.messages.cmp.body import BodyType
 
 CONFORMANCE: Final = ("rfc", "lcmpp")
 RESPONSE_PROTECTION: Final = ("mirror", "signature", "kem")
@@ -53,6 +54,20 @@ QUIRKS: Final = {
 }
 
 
+# A password stands in the first message of a transaction and opens it; what follows is
+# bound to it by its nonces.
+_WITH_TOKEN: Final = frozenset(
+    (
+        BodyType.IR,
+        BodyType.CR,
+        BodyType.P10CR,
+        BodyType.CERT_CONF,
+        BodyType.POLL_REQ,
+        BodyType.ERROR,
+    )
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CMPAlias:
     """One CMP entrance.
@@ -76,6 +91,9 @@ class CMPAlias:
     :ivar several_requests: take messages that ask for more than one certificate.
     :ivar poll_after: when waiting clients ask again; None takes the approval rule's.
     :ivar unprotected_requests: take requests that nobody protected, from anybody.
+    :ivar registration_token: take a password in the body of an unprotected request.
+    :ivar profile_by_reference: the reference value of a shared secret names the
+        certificate profile, as EJBCA's KeyId does.
     :ivar kem: offer MACs from KEM keys, the client's or the authority's own.
     :ivar agreement: take MACs that both sides' Diffie-Hellman keys give.
     :ivar raverified: take raVerified from the alias's registration authorities.
@@ -104,6 +122,8 @@ class CMPAlias:
     several_requests: bool = True
     poll_after: timedelta | None = None
     unprotected_requests: bool = False
+    registration_token: bool = False
+    profile_by_reference: bool = False
     kem: bool = False
     agreement: bool = False
     raverified: bool = True
@@ -133,6 +153,11 @@ class CMPAlias:
     def relays(self) -> bool:
         """Whether messages go to a CA elsewhere as whole messages, unverified."""
         return bool(self.alias.upstream) and self.upstream_mode != REPROTECT
+
+    def takes_unprotected(self, body_type: BodyType | None) -> bool:
+        """Whether a message of this kind is looked at when nothing protects it."""
+        token = self.registration_token and body_type in _WITH_TOKEN
+        return self.unprotected_requests or token
 
     @property
     def name(self) -> str:

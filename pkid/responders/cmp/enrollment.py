@@ -20,6 +20,8 @@ from pkid.engine.model import (
     Issued,
     Outcome,
     Pending,
+    ProofOfPossession,
+    Requester,
     RequesterKind,
     TransactionKey,
     make_enrollment_request,
@@ -42,6 +44,8 @@ from pkid.responders.cmp.failures import OF_THE_EXCHANGE
 from pkid.responders.cmp.groups import Groups
 from pkid.responders.cmp.headers import Wishes, read_wishes
 from pkid.responders.cmp.keydelivery import KeyDelivery, recipient_for
+from pkid.responders.cmp.passwords import Passwords
+from pkid.responders.cmp.possession import KeyProofs
 from pkid.responders.cmp.requests import Answered, MACProtection, Request, of_outcome
 from pkid.responders.cmp.tcppolling import TCPPolling
 from pkid.responders.cmp.templates import (
@@ -73,6 +77,7 @@ class Enrollment:
         tcp_polling: TCPPolling,
         groups: Groups,
         challenges: Challenges,
+        key_proofs: KeyProofs,
         delivery: KeyDelivery,
     ) -> None:
         self._engine = engine
@@ -80,7 +85,9 @@ class Enrollment:
         self._tcp_polling = tcp_polling
         self._groups = groups
         self._challenges = challenges
+        self._key_proofs = key_proofs
         self._delivery = delivery
+        self._passwords = Passwords(engine)
 
     async def answer(self, request: Request) -> Answered:
         """Answer ir, cr, kur or p10cr.
@@ -130,7 +137,8 @@ class Enrollment:
         """By a challenge first, each of several by itself, or as most are."""
         if isinstance(body, CertificationRequest):
             wanted = wanted_by_pkcs10(body)
-            enrollment = self._enrollment_of(asked, wanted, None)
+            requester = await self._passwords.of_pkcs10(asked.request, body)
+            enrollment = self._enrollment_of(asked, wanted, None, requester)
             return await self._enroll(asked.request, enrollment, state)
         messages = body.messages
         if not asked.proofs:
@@ -166,12 +174,21 @@ class Enrollment:
         self, asked: Asked, message: CertReqMsg
     ) -> EnrollmentRequest:
         """What the engine is asked of one CertReqMsg, alone or one of several."""
-        wanted = self._wanted(asked, message)
+        requester = await self._passwords.of_crmf(asked.request, message)
+        proven = asked.proofs.get(message.cert_req.cert_req_id)
+        if proven is None:
+            shown = await self._key_proofs.check(asked.request, message)
+            proven = None if shown is None else shown.proof
+        wanted = self._wanted(asked.request, message, proven)
         renews = await self._renews(asked.request, message)
-        return self._enrollment_of(asked, wanted, renews)
+        return self._enrollment_of(asked, wanted, renews, requester)
 
     def _enrollment_of(
-        self, asked: Asked, wanted: Wanted, renews: CertificateReference | None
+        self,
+        asked: Asked,
+        wanted: Wanted,
+        renews: CertificateReference | None,
+        requester: Requester,
     ) -> EnrollmentRequest:
         request, wishes = asked.request, asked.wishes
         alias = request.alias
@@ -184,18 +201,22 @@ class Enrollment:
         return make_enrollment_request(
             alias=alias.name,
             context=request.context,
-            requester=request.requester,
+            requester=requester,
             requested=wanted.certificate,
             possession=wanted.possession,
             transaction=request.key,
             request_hash=request.request_hash,
-            profile=wishes.profile,
+            profile=wishes.profile or _profile_of_reference(request),
             renews=renews,
             confirmation=None if implicit else alias.confirm_wait,
         )
 
-    def _wanted(self, asked: Asked, message: CertReqMsg) -> Wanted:
-        request = asked.request
+    def _wanted(
+        self,
+        request: Request,
+        message: CertReqMsg,
+        proven: ProofOfPossession | None,
+    ) -> Wanted:
         if (
             request.message.body_type is not BodyType.IR
             and request.requester.kind is RequesterKind.VENDOR
@@ -203,8 +224,10 @@ class Enrollment:
             raise PKIError(
                 ErrorCode.NOT_AUTHORIZED, "a certificate of another PKI asks by ir only"
             )
+        is_authority = request.requester.kind is RequesterKind.AUTHORITY
+        if is_authority is not (request.message.body_type is BodyType.CCR):
+            raise PKIError(ErrorCode.NOT_AUTHORIZED, "a CA of another PKI asks by ccr")
         issuer = self._engine.authority_subject(request.alias.alias.authority)
-        proven = asked.proofs.get(message.cert_req.cert_req_id)
         return wanted_by_crmf(message, request, issuer, proven)
 
     # --- key update --------------------------------------------------------------
@@ -340,6 +363,15 @@ class Enrollment:
         if record is None:
             return None
         return TransactionState.decode(record.state).repeated(request.request_hash)
+
+
+def _profile_of_reference(request: Request) -> str | None:
+    """The certificate profile that the reference value of the secret names."""
+    kid = request.header.sender_kid
+    by_mac = isinstance(request.proven.protection, MACProtection)
+    if not request.alias.profile_by_reference or not by_mac or not kid:
+        return None
+    return kid.decode("utf-8", "replace")
 
 
 def _check_several(request: Request) -> None:

@@ -400,7 +400,7 @@ def _nobody(alias: CMPAlias, message: PKIMessage) -> Proven:
     **Source:** RFC 9810 appendix E.
     """
     bootstrap = alias.kem and message.body_type is BodyType.GENM
-    if not alias.unprotected_requests and not bootstrap:
+    if not alias.takes_unprotected(message.body_type) and not bootstrap:
         raise unprotected()
     if message.body_type in _NEVER_BY_NOBODY:
         raise PKIError(

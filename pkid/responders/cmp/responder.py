@@ -44,6 +44,7 @@ from pkid.responders.cmp import http
 from pkid.responders.cmp.aliases import UTC_MESSAGE_TIME, CMPAlias
 from pkid.responders.cmp.answers import Answers
 from pkid.responders.cmp.challenges import Challenges
+from pkid.responders.cmp.crosscertification import CrossCertification
 from pkid.responders.cmp.doors import Engine
 from pkid.responders.cmp.enrollment import Enrollment
 from pkid.responders.cmp.followups import FollowUps
@@ -63,6 +64,7 @@ from pkid.responders.cmp.kemsecrets import KEMSecrets
 from pkid.responders.cmp.keydelivery import KeyDelivery
 from pkid.responders.cmp.nested import Nested
 from pkid.responders.cmp.polling import PollingReply
+from pkid.responders.cmp.possession import KeyProofs
 from pkid.responders.cmp.protection import (
     ANYBODY,
     NOT_PROTECTED,
@@ -109,7 +111,6 @@ RESPONSES: Final = frozenset(
 NOT_YET: Final = frozenset(
     (
         BodyType.KRR,
-        BodyType.CCR,
         BodyType.CKUANN,
         BodyType.CANN,
         BodyType.RANN,
@@ -202,7 +203,13 @@ class CMPResponder:
         challenges = Challenges(engine, self._answers, clock, random)
         delivery = KeyDelivery(engine, workers, random)
         enrollment = Enrollment(
-            engine, self._answers, self._tcp_polling, groups, challenges, delivery
+            engine,
+            self._answers,
+            self._tcp_polling,
+            groups,
+            challenges,
+            KeyProofs(engine, workers),
+            delivery,
         )
         follow_ups = FollowUps(engine, self._answers, clock)
         revocation = Revocation(engine, self._answers, clock)
@@ -214,6 +221,7 @@ class CMPResponder:
             BodyType.P10CR: enrollment.answer,
             BodyType.KUR: enrollment.answer,
             BodyType.POPDECR: enrollment.answer_challenged,
+            BodyType.CCR: CrossCertification(self._answers, enrollment.answer).answer,
             BodyType.RR: revocation.answer,
             BodyType.GENM: general.answer,
             BodyType.CERT_CONF: follow_ups.answer,
@@ -363,7 +371,9 @@ class CMPResponder:
         answer = self._answering(incoming, body_type)
         if asks_for_ciphertext(request):
             answer = self._bootstrap.answer
-        elif proven.requester is ANYBODY and not request.alias.unprotected_requests:
+        elif proven.requester is ANYBODY and not (
+            request.alias.takes_unprotected(body_type)
+        ):
             raise unprotected()
         try:
             return await look_again(lambda: answer(request))

@@ -1,0 +1,302 @@
+"""Devices that were set up for EJBCA: its modes and modules, with EJBCA's meaning."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import AttributeOID, NameOID
+
+from pkid.asn1 import oids
+from pkid.engine.aliases import Mode, NameRule, NameScheme
+from pkid.engine.credentials import FAILURES_BEFORE_LOCK
+from pkid.engine.model import EndEntity, EntityStatus
+from pkid.messages.cmp.body import BodyType
+from pkid.messages.cmp.status import FailInfo, PKIStatus
+from pkid.messages.controls import REG_TOKEN
+from pkid.messages.crmf import AttributeTypeAndValue, CertReqMsg
+from tests.engine.world import CMP, OPERATOR, World, result_of
+from tests.responders.desk import Desk
+from tests.responders.peers import (
+    Answer,
+    ByMAC,
+    asking,
+    cert_conf,
+    cert_requests,
+    follow,
+    message,
+    new_key,
+    signed_request,
+)
+
+PASSWORD = b"insecure-enrolment-code"
+
+
+def register(desk: Desk, name: str = "device-1", **fields: object) -> None:
+    entity = EndEntity(
+        name=name,
+        status=EntityStatus.NEW,
+        created=desk.world.clock.now(),
+        **fields,  # type: ignore[arg-type]
+    )
+    result_of(desk.world.engine.administration.add_entity(entity, OPERATOR, CMP))
+
+
+@pytest.fixture
+def client_mode(desk: Desk) -> Desk:
+    """Client mode with the modules RegTokenPwd and HMAC, one registered user."""
+    desk.world.change_alias(mode=Mode.CLIENT, name_rule=NameRule(parts=("CN",)))
+    desk.settings["registration_token"] = True
+    desk.open()
+    register(desk, subject="CN=device-1,O=Registered", enrollments_left=1)
+    desk.secret("device-1", secret=PASSWORD, entity="device-1")
+    return desk
+
+
+def with_token(
+    token: bytes | None = PASSWORD, subject: str | None = "CN=device-1,O=Asked"
+) -> CertReqMsg:
+    controls = ()
+    if token is not None:
+        value = REG_TOKEN.encode(token.decode())
+        controls = (AttributeTypeAndValue(oids.ID_REG_CTRL_REG_TOKEN, value),)
+    return signed_request(new_key(), subject, controls=controls)
+
+
+def ask(desk: Desk, *requests: CertReqMsg, kind: BodyType = BodyType.IR) -> Answer:
+    sent = message(kind, cert_requests(*requests), ByMAC(), protected=False)
+    return desk.ask(sent)
+
+
+def subject_of(desk: Desk, answer: Answer) -> str:
+    return desk.record(answer.certificate).subject
+
+
+# --- RegTokenPwd ------------------------------------------------------------------
+
+
+@pytest.mark.requirement("CMP-187", "CMP-70")
+def test_a_regToken_is_the_password_of_the_user_that_the_subject_names(
+    client_mode: Desk,
+) -> None:
+    answer = ask(client_mode, with_token())
+    assert answer.is_signed
+    assert subject_of(client_mode, answer) == "CN=device-1,O=Registered"
+    fingerprint = client_mode.record(answer.certificate).fingerprint
+    sent = follow(
+        answer,
+        BodyType.CERT_CONF,
+        cert_conf(fingerprint),
+        ByMAC(),
+        protected=False,
+    )
+    assert client_mode.ask(sent).body_type is BodyType.PKICONF
+
+
+@pytest.mark.requirement("CMP-187")
+@pytest.mark.parametrize(
+    "request_",
+    [
+        with_token(b"wrong"),
+        with_token(None),
+        with_token(subject="CN=device-2"),
+        with_token(subject=None),
+        with_token(b""),
+    ],
+    ids=["wrong", "none", "another user", "no user", "empty"],
+)
+def test_without_the_right_regToken_nothing_is_issued(
+    client_mode: Desk, request_: CertReqMsg
+) -> None:
+    answer = ask(client_mode, request_)
+    assert answer.fail_info is FailInfo.BAD_MESSAGE_CHECK
+    assert client_mode.count() == 0
+
+
+def test_guessing_regTokens_locks_the_secret(client_mode: Desk) -> None:
+    for _ in range(FAILURES_BEFORE_LOCK):
+        ask(client_mode, with_token(b"guess"))
+    answer = ask(client_mode, with_token())
+    assert answer.fail_info is FailInfo.BAD_MESSAGE_CHECK
+
+
+@pytest.mark.requirement("CMP-70")
+def test_a_regToken_for_one_use_is_used_up(desk: Desk, client_mode: Desk) -> None:
+    desk.world.change_alias(mode=Mode.RA)
+    desk.secret("device-7", secret=PASSWORD, uses=1)
+    first = ask(desk, with_token(subject="CN=device-7"))
+    assert first.certificate
+    again = ask(desk, with_token(subject="CN=device-7"))
+    assert again.fail_info is FailInfo.BAD_MESSAGE_CHECK
+
+
+def test_the_challengePassword_of_a_p10cr_counts_likewise(client_mode: Desk) -> None:
+    def asked(password: bytes) -> Answer:
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "device-1")])
+        builder = x509.CertificateSigningRequestBuilder().subject_name(name)
+        csr = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, password).sign(
+            new_key(), hashes.SHA256()
+        )
+        octets = csr.public_bytes(Encoding.DER)
+        sent = message(BodyType.P10CR, octets, ByMAC(), protected=False)
+        return client_mode.ask(sent)
+
+    assert asked(b"wrong").fail_info is FailInfo.BAD_MESSAGE_CHECK
+    assert subject_of(client_mode, asked(PASSWORD)) == "CN=device-1,O=Registered"
+
+
+@pytest.mark.parametrize("kind", [BodyType.KUR, BodyType.GENM], ids=["kur", "genm"])
+def test_nothing_else_is_taken_without_protection(
+    client_mode: Desk, kind: BodyType
+) -> None:
+    body = cert_requests(with_token())
+    content = asking(oids.ID_IT_CA_CERTS) if kind is BodyType.GENM else body
+    answer = client_mode.ask(message(kind, content, ByMAC(), protected=False))
+    assert answer.fail_info is FailInfo.BAD_MESSAGE_CHECK
+
+
+def test_without_the_module_a_regToken_counts_for_nothing(client_mode: Desk) -> None:
+    client_mode.settings["registration_token"] = False
+    client_mode.open()
+    assert ask(client_mode, with_token()).fail_info is FailInfo.BAD_MESSAGE_CHECK
+
+
+# --- client mode, HMAC ------------------------------------------------------------
+
+
+@pytest.mark.requirement("CMP-187", "ENG-21")
+def test_client_mode_certifies_the_registered_names_and_the_requests_key(
+    client_mode: Desk,
+) -> None:
+    by = ByMAC(b"device-1", PASSWORD)
+    answer = client_mode.enroll(by, subject="CN=somebody else")
+    assert subject_of(client_mode, answer) == "CN=device-1,O=Registered"
+
+
+@pytest.mark.requirement("CMP-187", "ENG-20")
+def test_a_user_enrols_once_until_it_is_set_to_new_again(client_mode: Desk) -> None:
+    by = ByMAC(b"device-1", PASSWORD)
+    assert client_mode.enroll(by).certificate
+    assert client_mode.enroll(by).fail_info is FailInfo.NOT_AUTHORIZED
+    result_of(
+        client_mode.world.engine.administration.rearm_entity("device-1", OPERATOR, CMP)
+    )
+    assert client_mode.enroll(by).certificate
+
+
+@pytest.mark.requirement("CMP-187")
+def test_who_is_not_registered_gets_nothing(client_mode: Desk) -> None:
+    answer = client_mode.enroll(ByMAC())
+    assert answer.fail_info is FailInfo.NOT_AUTHORIZED
+
+
+# --- the register's profile and CA ------------------------------------------------
+
+
+def other_profile(world: World) -> None:
+    profiles = world.policies.certificate_profiles
+    longer = replace(profiles["device"], name="other", extended_key_usage=())
+    world.policies = replace(
+        world.policies, certificate_profiles={**profiles, "other": longer}
+    )
+
+
+@pytest.mark.requirement("CMP-186", "ENG-20")
+def test_the_registered_certificate_profile_stands(client_mode: Desk) -> None:
+    """EJBCA's ProfileDefault."""
+    other_profile(client_mode.world)
+    register(client_mode, "device-2", subject="CN=2", certificate_profile="other")
+    client_mode.secret("device-2", secret=PASSWORD, entity="device-2")
+    answer = client_mode.enroll(ByMAC(b"device-2", PASSWORD))
+    assert client_mode.record(answer.certificate).profile == "other"
+
+
+@pytest.mark.requirement("ENG-20")
+def test_a_user_of_another_CA_is_refused(client_mode: Desk) -> None:
+    register(client_mode, "device-2", subject="CN=2", authority="elsewhere")
+    client_mode.secret("device-2", secret=PASSWORD, entity="device-2")
+    answer = client_mode.enroll(ByMAC(b"device-2", PASSWORD))
+    assert answer.fail_info is FailInfo.NOT_AUTHORIZED
+
+
+# --- RA mode ----------------------------------------------------------------------
+
+
+@pytest.mark.requirement("CMP-188", "ENG-21")
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [
+        (NameRule(parts=("CN",)), "box"),
+        (NameRule(parts=("serialNumber", "CN")), "S1"),
+        (NameRule(parts=("OU", "O")), "Org"),
+        (NameRule(scheme=NameScheme.FIXED, fixed="all"), "all"),
+        (NameRule(scheme=NameScheme.USERNAME, parts=("UID",)), "user7"),
+        (NameRule(parts=("CN",), prefix="a-", suffix="-z"), "a-box-z"),
+    ],
+    ids=["DN", "DN;two", "DN;second", "FIXED", "USERNAME", "prefix and postfix"],
+)
+def test_ra_mode_makes_and_names_the_user(
+    desk: Desk, rule: NameRule, name: str
+) -> None:
+    desk.world.change_alias(name_rule=rule)
+    answer = desk.enroll(subject="CN=box,serialNumber=S1,UID=user7,O=Org")
+    assert desk.record(answer.certificate).entity == name
+
+
+@pytest.mark.requirement("CMP-188")
+def test_random_names_differ_each_time(desk: Desk) -> None:
+    rule = NameRule(scheme=NameScheme.RANDOM, prefix="r-")
+    desk.world.change_alias(name_rule=rule)
+    names = {desk.record(desk.enroll().certificate).entity for _ in range(3)}
+    assert len(names) == 3
+    assert all(name.startswith("r-") for name in names)
+
+
+@pytest.mark.requirement("CMP-188")
+def test_the_KeyId_chooses_the_certificate_profile(desk: Desk) -> None:
+    other_profile(desk.world)
+    desk.world.change_alias(profiles=("other",))
+    desk.settings["profile_by_reference"] = True
+    desk.open()
+    for reference in ("other", "device"):
+        desk.secret(reference)
+        answer = desk.enroll(ByMAC(reference.encode()), subject=f"CN={reference}")
+        assert desk.record(answer.certificate).profile == reference
+
+
+@pytest.mark.requirement("CMP-188")
+def test_a_KeyId_that_is_no_profile_of_the_entrance_is_refused(desk: Desk) -> None:
+    desk.settings["profile_by_reference"] = True
+    desk.open()
+    desk.secret("administrator")
+    answer = desk.enroll(ByMAC(b"administrator"))
+    assert answer.fail_info is FailInfo.BAD_CERT_TEMPLATE
+
+
+@pytest.mark.requirement("CMP-186", "CMP-60")
+def test_a_serial_number_asked_for_is_not_given(desk: Desk) -> None:
+    """EJBCA's allowcustomcertserno: serial numbers are the authority's to draw."""
+    answer = desk.enroll(serial_number=4711)
+    serial = x509.load_der_x509_certificate(answer.certificate).serial_number
+    assert serial != 4711
+    assert serial.bit_length() > 80
+
+
+@pytest.mark.requirement("CMP-186")
+@pytest.mark.parametrize("allowed", [True, False])
+def test_key_updates_are_by_switch(desk: Desk, allowed: bool) -> None:
+    desk.world.change_alias(renewal=allowed)
+    holder = desk.holder()
+    answer = desk.enroll(holder, body_type=BodyType.KUR)
+    assert (answer.status.status is not PKIStatus.REJECTION) is allowed
+
+
+def test_the_name_of_a_user_is_no_place_for_a_foreign_subject(desk: Desk) -> None:
+    """A second secret does not take over a user that RA mode made."""
+    desk.secret("second")
+    assert desk.enroll(subject="CN=box").certificate
+    taken = desk.enroll(ByMAC(b"second"), subject="CN=box,O=Else")
+    assert taken.fail_info is FailInfo.NOT_AUTHORIZED
