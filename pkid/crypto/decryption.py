@@ -170,7 +170,22 @@ def _recover_agreed(
         originator = load_originator_key(info.originator, private_key)
     if originator is None:
         raise refuse("the originator's certificate is needed to agree upon a key")
-    kek = derive_kek(algorithm, agree(private_key, originator), info.ukm)
+    return unwrap_agreed(info, agree(private_key, originator), certificate)
+
+
+def unwrap_agreed(
+    info: KeyAgreeRecipientInfo,
+    shared_secret: bytes,
+    certificate: Certificate | None = None,
+) -> bytes:
+    """The content's key, by what was agreed upon with the originator.
+
+    For who has the agreement made elsewhere; `originator_spki` says with which key.
+
+    :param certificate: of our key, to choose among several recipients.
+    :raises PKIError: ``BAD_ALGORITHM``, ``MALFORMED``; ``BAD_MESSAGE_CHECK``.
+    """
+    kek = derive_kek(info.key_encryption_algorithm, shared_secret, info.ukm)
     for key in info.recipient_encrypted_keys:
         if certificate is None or _is_identifier(key.rid, certificate):
             return unwrap_key(kek, key.encrypted_key)
@@ -178,7 +193,16 @@ def _recover_agreed(
 
 
 def _recover_encapsulated(info: KEMRecipientInfo, private_key: KEMPrivateKey) -> bytes:
-    shared_secret = decapsulate(private_key, info.kem, info.kemct)
+    return unwrap_encapsulated(info, decapsulate(private_key, info.kem, info.kemct))
+
+
+def unwrap_encapsulated(info: KEMRecipientInfo, shared_secret: bytes) -> bytes:
+    """The content's key, by the secret that was decapsulated.
+
+    For who has that done elsewhere.
+
+    :raises PKIError: ``BAD_ALGORITHM``, ``MALFORMED``; ``BAD_MESSAGE_CHECK``.
+    """
     kek = derive_kem_kek(
         info.kdf, info.wrap, shared_secret, size=info.kek_length, ukm=info.ukm
     )

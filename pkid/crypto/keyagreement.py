@@ -22,6 +22,7 @@ from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.crypto.algorithms import refuse
 from pkid.crypto.contentciphers import undecryptable
 from pkid.crypto.keywrap import AES_256_WRAP, kek_octets
+from pkid.crypto.publickeys import PublicKeyInfo
 
 AgreementPublicKey = (
     ec.EllipticCurvePublicKey | x25519.X25519PublicKey | x448.X448PublicKey
@@ -237,6 +238,21 @@ def load_originator_key(
                 raise undecryptable()
     except ValueError:
         raise undecryptable() from None
+
+
+def originator_spki(originator: OriginatorPublicKey, own: PublicKeyInfo) -> bytes:
+    """The sender's key as a SubjectPublicKeyInfo of the kind of ours.
+
+    :param own: our key, which it will agree with: a curve that is left out is ours.
+    :raises PKIError: ``BAD_MESSAGE_CHECK`` when it is of another kind.
+    """
+    oid = originator.algorithm.oid
+    same = oid == own.algorithm.oid or (
+        oid in _EC_KEYS and own.algorithm.oid == oids.ID_EC_PUBLIC_KEY
+    )
+    if not same:
+        raise undecryptable()
+    return der.sequence(own.algorithm.encode(), der.bit_string(originator.key))
 
 
 _EC_KEYS: Final = (oids.ID_EC_PUBLIC_KEY, oids.ID_EC_DH)

@@ -176,14 +176,14 @@ def _proof(
     None for the key when we are asked to make it.
     """
     popo = message.popo
+    spki = message.cert_req.cert_template.spki
+    if proven is not None:
+        return spki, proven
     if isinstance(popo, POPOSigningKey):
         return _signed_proof(message, popo, request)
     wish = wish_for_key(message)
     if wish is not None:
         return None, wish
-    spki = message.cert_req.cert_template.spki
-    if proven is not None:
-        return spki, proven
     if isinstance(popo, RAVerified):
         return spki, _vouched(request)
     if (
