@@ -35,11 +35,13 @@ from tests.responders.peers import (
     cert_requests,
     message,
     new_key,
+    oracle_of,
     signed_request,
 )
 
 P = ParamSpec("P")
 R = TypeVar("R")
+MEDIA_TYPE = "application/pkixcmp"
 LOCAL = Peer(address="127.0.0.1", listener="http")
 
 
@@ -107,7 +109,10 @@ class Desk:
         return Exchange(body=octets, **values)
 
     def reply(self, octets: bytes, **fields: Any) -> Reply:
-        return result_of(self.responder.respond(self.exchange(octets, **fields)))
+        reply = result_of(self.responder.respond(self.exchange(octets, **fields)))
+        if reply.body and reply.content_type == MEDIA_TYPE:
+            oracle_of(reply.body)
+        return reply
 
     def ask(self, sent: Sent, **fields: Any) -> Answer:
         """The answer, its ids and its protection checked."""

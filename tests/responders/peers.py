@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from cryptography import x509
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 from pyasn1.codec.der.decoder import decode as pyasn1_decode
+from pyasn1.codec.der.encoder import encode as pyasn1_encode
 from pyasn1_alt_modules import rfc9810
 
 from pkid.asn1 import der, oids
@@ -295,6 +297,15 @@ def polling(cert_req_id: int = 0) -> PollReqContent:
 
 
 # --- answers ------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def oracle_of(octets: bytes) -> rfc9810.PKIMessage:
+    """A message as pyasn1 reads it, which it must write again to the same octets."""
+    oracle, rest = pyasn1_decode(octets, asn1Spec=rfc9810.PKIMessage())
+    assert not rest
+    assert pyasn1_encode(oracle) == octets
+    return oracle
 
 
 @dataclass(frozen=True)
