@@ -14,6 +14,7 @@ from pkid.app.settings import Configuration, Listener, ValidatorSettings
 from pkid.app.tables import EST_SERVICE, SCEP_SERVICE, TCP_SERVICE
 from pkid.app.upstream_tables import UpstreamSettings
 from pkid.engine.aliases import Alias, Authentication
+from pkid.engine.profiles import ProfileKind
 from pkid.responders.cmp.aliases import FORWARD, CMPAlias
 from pkid.responders.scep.aliases import SCEPAlias
 
@@ -66,6 +67,7 @@ def _alias_faults(
         {AUTOMATIC, *configuration.approval_rules},
     )
     yield from _unknown(f"{where}.vendors", alias.vendors, configuration.vendors)
+    yield from _cross_faults(where, alias, configuration)
     if Authentication.VENDOR in alias.authenticate and not alias.vendors:
         yield Fault(f"{where}.vendors", 'is empty, but authenticate has "vendor"')
     by_authority = Authentication.REGISTRATION_AUTHORITY in alias.authenticate
@@ -73,6 +75,22 @@ def _alias_faults(
         yield Fault(
             f"{where}.registration_authorities",
             'is empty, but authenticate has "ra"',
+        )
+
+
+def _cross_faults(
+    where: str, alias: Alias, configuration: Configuration
+) -> Iterator[Fault]:
+    if not alias.cross_certify:
+        return
+    yield from _unknown(
+        f"{where}.cross_certify", alias.cross_certify, configuration.vendors
+    )
+    profile = configuration.certificate_profiles.get(alias.certificate_profile)
+    if profile is not None and profile.kind is not ProfileKind.SUB_CA:
+        yield Fault(
+            f"{where}.certificate_profile",
+            'is not of kind "sub-ca", but cross_certify names CAs',
         )
 
 

@@ -113,6 +113,8 @@ class Alias:
     :ivar renew_expired: how long after its end a certificate may still be renewed.
     :ivar change_names: whether a renewal may ask for other names than those it has.
     :ivar key_generation: make keys for requests that bring none.
+    :ivar cross_certify: names of `VendorTrust` whose anchors are CAs of other PKIs
+        that are certified here; nobody else asks then.
     :ivar upstream: name of the CA elsewhere that issues for this entrance; "" issues
         here. ``authority`` is then the name that its certificates are recorded under.
     """
@@ -143,6 +145,7 @@ class Alias:
     renew_expired: timedelta = timedelta(0)
     change_names: bool = False
     key_generation: bool = False
+    cross_certify: tuple[str, ...] = ()
     upstream: str = ""
 
 

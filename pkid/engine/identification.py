@@ -18,6 +18,7 @@ from pkid.crypto.certificates import Certificate, has_extended_key_usage
 from pkid.crypto.chains import validate_chain
 from pkid.engine import endentities
 from pkid.engine.aliases import Alias, Authentication, Policies, VendorTrust
+from pkid.engine.crosscertification import find_peer
 from pkid.engine.model import (
     CertificateRecord,
     CertificateStatus,
@@ -82,6 +83,9 @@ class Identification:
         record = await self._store.find_certificate_by_fingerprint(fingerprint)
         if record is not None:
             return self._own(alias, leaf, record, now)
+        peer = find_peer(alias, leaf, others, policies, now)
+        if peer is not None:
+            return peer
         if Authentication.VENDOR not in alias.authenticate or not alias.vendors:
             raise PKIError(
                 ErrorCode.SIGNER_NOT_TRUSTED,

@@ -29,6 +29,8 @@ class RequesterKind(enum.Enum):
     CERTIFICATE = "certificate"  # a certificate of this PKI
     VENDOR = "vendor"  # a certificate of a configured vendor root
     REGISTRATION_AUTHORITY = "registration-authority"
+    AUTHORITY = "authority"  # a CA of another PKI that is trusted to cross-certify
+    ACCOUNT = "account"  # an account that has proven control of all that it names
     OPERATOR = "operator"  # a person at the tool or at REST
     SYSTEM = "system"  # the daemon itself: its CAs and service certificates
     KEY = "key"  # nobody known: only a key, and an approver has to decide
