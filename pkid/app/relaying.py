@@ -37,7 +37,7 @@ def relay(_tool: Tool, given: Namespace) -> int:
 
     work = _Work(reactor, given)
     work.start()
-    reactor.run()  # type: ignore[attr-defined] # Twisted's module is the reactor
+    reactor.run()
     return work.status
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ def register(world: World, unit: str = "S-1", **fields: object) -> None:
     result_of(world.engine.administration.add_entity(entity, OPERATOR, CMP))
 
 
-def ask(world: World, vendor: Vendor, subject: str = "", **fields: object) -> Issued:
+def ask(world: World, vendor: Vendor, subject: str = "", **fields: Any) -> Issued:
     requester = result_of(world.engine.identify(world.alias, vendor.unit("S-1"), ()))
     request = world.request(requester, subject=subject or None, **fields)
     return world.issue(request)

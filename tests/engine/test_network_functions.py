@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pkid.app.config import decode_configuration
 from pkid.asn1 import der, oids
@@ -97,7 +97,7 @@ def test_a_network_function_gets_what_rfc_9310_shows(world: World) -> None:
         x509.ObjectIdentifier(oids.ID_PE_NFTYPE)
     )
     assert not types.critical
-    assert types.value.value == bytes.fromhex("30051603414d46")
+    assert types.value.public_bytes() == bytes.fromhex("30051603414d46")
     usage = found.extensions.get_extension_for_class(x509.KeyUsage)
     assert usage.critical
     assert usage.value.digital_signature
@@ -206,7 +206,7 @@ def test_a_security_gateway_is_for_ike_and_has_a_name(world: World) -> None:
     world.change_alias(certificate_profile="3gpp-seg", end_entity_profile="any")
     gateway = names(GeneralName.dns("seg1.example.net"))
     found = ask(world, gateway, subject="CN=seg1")
-    purposes = found.extensions.get_extension_for_oid(ExtensionOID.EXTENDED_KEY_USAGE)
+    purposes = found.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
     assert [one.dotted_string for one in purposes.value] == [oids.ID_KP_IPSEC_IKE]
     assert refused(world, subject="CN=seg2").code is ErrorCode.BAD_TEMPLATE
 

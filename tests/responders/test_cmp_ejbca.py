@@ -59,7 +59,7 @@ def client_mode(desk: Desk) -> Desk:
 def with_token(
     token: bytes | None = PASSWORD, subject: str | None = "CN=device-1,O=Asked"
 ) -> CertReqMsg:
-    controls = ()
+    controls: tuple[AttributeTypeAndValue, ...] = ()
     if token is not None:
         value = REG_TOKEN.encode(token.decode())
         controls = (AttributeTypeAndValue(oids.ID_REG_CTRL_REG_TOKEN, value),)

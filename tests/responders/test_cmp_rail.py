@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -60,9 +61,9 @@ def allow(desk: Desk, *quirks: str) -> None:
     desk.open()
 
 
-def ir(by: By | None = None, **fields: object) -> tuple[Sent, BySignature | None]:
+def ir(by: By | None = None, **fields: Any) -> Sent:
     wanted = signed_request(new_key())
-    return message(BodyType.IR, cert_requests(wanted), by or ByMAC(), **fields), None
+    return message(BodyType.IR, cert_requests(wanted), by or ByMAC(), **fields)
 
 
 def ca_pubs(answer: Answer) -> tuple[bytes, ...]:
@@ -75,13 +76,13 @@ def ca_pubs(answer: Answer) -> tuple[bytes, ...]:
 
 @pytest.mark.requirement("CMP-196")
 def test_a_time_as_UTCTime_passes_with_the_quirk(desk: Desk) -> None:
-    sent, _ = ir(message_time=desk.world.clock.now())
+    sent = ir(message_time=desk.world.clock.now())
     allow(desk, UTC_MESSAGE_TIME)
     assert desk.ask(with_utc_time(desk, sent)).certificate
 
 
 def test_a_time_as_UTCTime_is_badDataFormat_else(desk: Desk) -> None:
-    sent, _ = ir(message_time=desk.world.clock.now())
+    sent = ir(message_time=desk.world.clock.now())
     reply = desk.reply(with_utc_time(desk, sent).octets)
     assert Answer.read(reply.body).fail_info is FailInfo.BAD_DATA_FORMAT
 
@@ -91,7 +92,7 @@ def test_a_time_as_UTCTime_is_held_to_the_window(desk: Desk) -> None:
 
     desk.settings["message_time_window"] = timedelta(minutes=5)
     allow(desk, UTC_MESSAGE_TIME)
-    sent, _ = ir(message_time=desk.world.clock.now())
+    sent = ir(message_time=desk.world.clock.now())
     late = with_utc_time(desk, sent)
     desk.world.clock.advance(timedelta(minutes=6))
     assert desk.ask(late).fail_info is FailInfo.BAD_TIME
@@ -99,7 +100,7 @@ def test_a_time_as_UTCTime_is_held_to_the_window(desk: Desk) -> None:
 
 def test_the_quirk_leaves_broken_messages_broken(desk: Desk) -> None:
     allow(desk, UTC_MESSAGE_TIME)
-    sent, _ = ir(message_time=desk.world.clock.now())
+    sent = ir(message_time=desk.world.clock.now())
     cut = with_utc_time(desk, sent).octets[:-1]
     assert Answer.read(desk.reply(cut).body).fail_info is FailInfo.BAD_DATA_FORMAT
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -122,9 +123,7 @@ class Network:
         world = self.desk.world
         result_of(world.engine.administration.add_entity(entity, OPERATOR, CMP))
 
-    def ask(
-        self, *requests: CertReqMsg, by: By | None = None, **fields: object
-    ) -> Answer:
+    def ask(self, *requests: CertReqMsg, by: By | None = None, **fields: Any) -> Answer:
         body = cert_requests(*requests)
         return self.desk.ask(message(BodyType.IR, body, by or self.station, **fields))
 
