@@ -166,12 +166,11 @@ class OwnCertificate:
         anchors = [Certificate.decode(octets) for octets in self._upstream.anchors]
         try:
             leaf, *others = map(Certificate.decode, chain)
-            if leaf.spki != self._signer.public_key:
-                raise self._unusable("it is of another key")
             path = validate_chain(leaf, others, anchors, self._clock.now())
-        except (PKIError, ValueError) as error:
-            detail = error.detail if isinstance(error, PKIError) else "there is none"
-            raise self._unusable(detail) from error
+        except PKIError as error:
+            raise self._unusable(error.detail) from error
+        if leaf.spki != self._signer.public_key:
+            raise self._unusable("it is of another key")
         if not has_extended_key_usage(leaf, oids.ID_KP_CMC_RA):
             self._log.warn(
                 "the certificate before {upstream} lacks cmcRA: most CAs will not"

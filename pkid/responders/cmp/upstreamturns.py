@@ -225,7 +225,7 @@ class Turns:
             )
         return Turn(
             record=record,
-            state=replace(state, asked=b""),
+            state=state,
             progress=Progress(
                 status=TransactionStatus.EXPIRED,
                 state=b"",
