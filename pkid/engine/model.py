@@ -156,9 +156,11 @@ class GeneratedPossession:
     """The engine shall make the key; the request has none.
 
     :ivar algorithm: of the key, as the requester would like it; None leaves it open.
+    :ivar archive: whether the requester wants its private half archived.
     """
 
     algorithm: AlgorithmIdentifier | None = None
+    archive: bool = False
 
 
 ProofOfPossession = (
@@ -230,6 +232,8 @@ class EnrollmentRequest:
     :ivar changes_names: whether ``requested`` holds other names for the renewed
         certificate, said to be so (RFC 6402 section 2.8).
     :ivar confirmation: how long the client has to confirm; None when it need not.
+    :ivar archived: the requester's private key to be archived with its certificate,
+        sealed by `pkid.engine.keyarchive`; b"" when none came.
     """
 
     alias: str
@@ -243,6 +247,7 @@ class EnrollmentRequest:
     renews: CertificateReference | None = None
     changes_names: bool = False
     confirmation: timedelta | None = None
+    archived: bytes = field(default=b"", repr=False)
 
 
 # --- what came of it -----------------------------------------------------------
@@ -625,6 +630,21 @@ class CRLEntries:
     pieces: tuple[bytes, ...]
     count: int
     revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchivedKey:
+    """A private key of an end entity, sealed to the archive key of its authority.
+
+    :ivar key: SHA-256 of its SubjectPublicKeyInfo.
+    :ivar sealed: made by `pkid.engine.keyarchive`.
+    """
+
+    certificate: CertificateReference
+    entity: str
+    key: bytes
+    sealed: bytes = field(repr=False)
+    created: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

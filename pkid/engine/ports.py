@@ -18,6 +18,7 @@ from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.engine.model import (
     ApprovalRequest,
     ApprovalStatus,
+    ArchivedKey,
     AuditEvent,
     AuditRecord,
     AuthorityPhase,
@@ -236,6 +237,13 @@ class InsertKeyHandle:
 
 
 @dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
+class InsertArchivedKey:
+    """An archived private key; conflicts on the certificate."""
+
+    record: ArchivedKey
+
+
 class InsertAccount:
     """A new account; conflicts on its id, and on its key at the same entrance."""
 
@@ -316,6 +324,7 @@ Write = (
 )
 
 
+    | InsertArchivedKey
 class WriteConflict(PKIError):
     """A write met a state it did not expect; nothing of its unit was stored."""
 
@@ -500,6 +509,10 @@ class Store(Protocol):
     async def audit_head(self) -> tuple[int, bytes]:
         """Sequence and digest of the last audit record; (0, 32 zero octets) if none."""
         ...
+    async def archived_keys(self, entity: str, limit: int) -> Sequence[ArchivedKey]:
+        """Archived private keys of an end entity, newest first."""
+        ...
+
 
     def audit_records(self, after: int = 0) -> AsyncIterator[AuditRecord]:
         """All audit records in order, from ``after`` on, in bounded slices."""

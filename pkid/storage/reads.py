@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from pkid.engine.model import (
     ApprovalRequest,
     ApprovalStatus,
+    ArchivedKey,
     AuditRecord,
     AuthorityRecord,
     CertificateRecord,
@@ -416,6 +417,15 @@ class StoreReads(OrderReads):
             (name,),
         )
         return None if row is None else rows.to_key_handle(row)
+
+    async def archived_keys(self, entity: str, limit: int) -> Sequence[ArchivedKey]:
+        """Archived private keys of an end entity, newest first."""
+        found = self._all(
+            f"SELECT {rows.ARCHIVED_KEY_COLUMNS} FROM archived_keys "
+            "WHERE entity = ? ORDER BY created DESC, id DESC LIMIT ?",
+            (entity, limit),
+        )
+        return [rows.to_archived_key(row, self._text) for row in found]
 
     async def own_keys(self) -> Sequence[bytes]:
         """SubjectPublicKeyInfo of all our own keys."""

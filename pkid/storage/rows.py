@@ -18,6 +18,7 @@ from pkid.asn1 import der
 from pkid.engine.model import (
     ApprovalRequest,
     ApprovalStatus,
+    ArchivedKey,
     AuditEvent,
     AuditRecord,
     AuthorityPhase,
@@ -391,6 +392,29 @@ def to_approval(row: Row) -> ApprovalRequest:
 # --- authorities, CRLs, keys ----------------------------------------------------
 
 
+def from_archived_key(record: ArchivedKey, number: NameNumber) -> Row:
+    """Row of ``archived_keys``, in the order of `ARCHIVED_KEY_COLUMNS`."""
+    return (
+        number(record.certificate.authority),
+        from_serial(record.certificate.serial),
+        record.entity,
+        record.key,
+        record.sealed,
+        from_time(record.created),
+    )
+
+
+def to_archived_key(row: Row, text: NameText) -> ArchivedKey:
+    """Record of a row as `from_archived_key` makes it."""
+    return ArchivedKey(
+        certificate=CertificateReference(text(row[0]), to_serial(row[1])),
+        entity=row[2],
+        key=row[3],
+        sealed=row[4],
+        created=to_time(row[5]),
+    )
+
+
 def from_authority(record: AuthorityRecord, number: NameNumber) -> Row:
     """Row of ``authorities``, in the order of its columns.
 
@@ -431,6 +455,11 @@ def _certificates(octets: bytes) -> tuple[bytes, ...]:
     return tuple(found.raw_elements(MAX_CHAIN))
 
 
+OUTBOX_HEAD: Final = (
+    "SELECT max((SELECT coalesce(max(id), 0) FROM outbox), "
+    "(SELECT coalesce(max(position), 0) FROM publishers))"
+)
+ARCHIVED_KEY_COLUMNS: Final = "authority, serial, entity, key, sealed, created"
 CRL_HEAD: Final = (
     "authority, part, delta, number, base, this_update, next_update, revision"
 )

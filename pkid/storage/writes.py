@@ -27,6 +27,7 @@ from pkid.engine.ports import (
     Dequeue,
     Enqueue,
     InsertApproval,
+    InsertArchivedKey,
     InsertAuditCheckpoint,
     InsertAuthority,
     InsertCertificate,
@@ -84,6 +85,10 @@ _INSERT_APPROVAL: Final = (
     f"VALUES ({rows.marks(rows.APPROVAL_COLUMNS)})"
 )
 _UPDATE_ENTITY: Final = (
+_INSERT_ARCHIVED_KEY: Final = (
+    f"INSERT INTO archived_keys ({rows.ARCHIVED_KEY_COLUMNS}) "
+    f"VALUES ({rows.marks(rows.ARCHIVED_KEY_COLUMNS)})"
+)
     f"UPDATE entities SET ({rows.ENTITY_COLUMNS}) = "
     f"({rows.marks(rows.ENTITY_COLUMNS)}) WHERE name = ? AND version = ?"
 )
@@ -217,6 +222,7 @@ class UnitWriter:
 
     # --- transactions ---------------------------------------------------------------
 
+            InsertArchivedKey: self._insert_archived_key,
     def reload(self) -> None:
         """Read the counters from the store: at the start and after a rollback."""
         find = self._cursor.execute
@@ -547,3 +553,7 @@ class UnitWriter:
                 rows.from_time(record.created),
             ),
         )
+    def _insert_archived_key(self, write: InsertArchivedKey) -> None:
+        row = rows.from_archived_key(write.record, self._number)
+        self._cursor.execute(_INSERT_ARCHIVED_KEY, row)
+

@@ -27,13 +27,14 @@ from pkid.engine.model import (
     UpdateState,
 )
 from pkid.engine.ports import (
+    AdvancePublisher,
     AppendAudit,
     CertificateQuery,
     ConsumeCredential,
     DeleteCredential,
-    Dequeue,
     Enqueue,
     InsertApproval,
+    InsertArchivedKey,
     InsertAuditCheckpoint,
     InsertAuthority,
     InsertCertificate,
@@ -43,6 +44,7 @@ from pkid.engine.ports import (
     InsertKeyHandle,
     InsertTransaction,
     RecordFailure,
+    RetainPublishers,
     Store,
     SweepTransactions,
     UpdateApproval,
@@ -659,6 +661,18 @@ class StoreContract:
         assert resolve(store.find_key_handle("issuing")) == handle
         assert resolve(store.own_keys()) == [b"spki"]
 
+    def test_archived_keys_of_an_entity_come_back_newest_first(
+        self, store: Store, resolve: Resolve
+    ) -> None:
+        resolve(store.commit(*samples.issuance(1), *samples.issuance(2)))
+        older = samples.archived_key(1)
+        newer = samples.archived_key(2, created=NOW + HOUR)
+        resolve(store.commit(InsertArchivedKey(older), InsertArchivedKey(newer)))
+        assert resolve(store.archived_keys("device-1", 10)) == [newer, older]
+        assert resolve(store.archived_keys("device-1", 1)) == [newer]
+        assert resolve(store.archived_keys("device-2", 10)) == []
+        refuse(resolve, store, InsertArchivedKey(older))
+
     # --- audit and outbox -----------------------------------------------------------
 
     def test_outbox_tasks_go_when_they_are_done_and_their_ids_do_not_return(
@@ -668,11 +682,34 @@ class StoreContract:
         first, second = resolve(store.outbox(10))
         assert (first.kind, first.subject, second.subject) == ("crl", "issuing", "root")
         assert resolve(store.outbox(1)) == [first]
-        resolve(store.commit(Dequeue(first.id), Dequeue(second.id)))
-        resolve(store.commit(Dequeue(second.id)))
+        assert resolve(store.outbox(10, after=first.id)) == [second]
+        assert resolve(store.outbox_head()) == second.id
+        assert resolve(store.publisher_position("one")) is None
+        resolve(store.commit(AdvancePublisher("one", second.id)))
+        assert resolve(store.outbox(10)) == []
+        assert resolve(store.publisher_position("one")) == second.id
         resolve(store.commit(Enqueue("crl", "issuing")))
         (third,) = resolve(store.outbox(10))
         assert third.id > second.id
+
+    def test_a_task_stays_until_every_publisher_has_done_it(
+        self, store: Store, resolve: Resolve
+    ) -> None:
+        for name in ("one", "two"):
+            resolve(store.commit(AdvancePublisher(name, 0)))
+        resolve(store.commit(Enqueue("crl", "a"), Enqueue("crl", "b")))
+        first, second = resolve(store.outbox(10))
+        resolve(store.commit(AdvancePublisher("one", second.id)))
+        assert resolve(store.outbox(10)) == [first, second]
+        resolve(store.commit(AdvancePublisher("two", first.id)))
+        assert resolve(store.outbox(10)) == [second]
+        # To say it late is no step back.
+        resolve(store.commit(AdvancePublisher("one", first.id)))
+        assert resolve(store.publisher_position("one")) == second.id
+        resolve(store.commit(RetainPublishers(("one",))))
+        assert resolve(store.publisher_position("two")) is None
+        resolve(store.commit(AdvancePublisher("one", second.id)))
+        assert resolve(store.outbox(10)) == []
 
     def test_audit_records_are_numbered_chained_and_complete(
         self, store: Store, resolve: Resolve

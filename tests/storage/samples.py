@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from twisted.internet.defer import Deferred
 
 from pkid.engine.model import (
     ApprovalRequest,
+    ArchivedKey,
     AuditEvent,
     AuthorityRecord,
     CertificateRecord,
@@ -206,6 +208,17 @@ def crl(number: int, name: str = "issuing") -> CRLRecord:
         next_update=NOW + DAY,
         der=b"crl %d" % number,
     )
+
+
+def archived_key(number: int, **changes: Any) -> ArchivedKey:
+    record = ArchivedKey(
+        certificate=CertificateReference("issuing", serial(number)),
+        entity="device-1",
+        key=b"k" * 32,
+        sealed=b"sealed %d" % number,
+        created=NOW,
+    )
+    return replace(record, **changes)
 
 
 def key_handle(name: str = "issuing", public_key: bytes = b"spki") -> KeyHandleRecord:

@@ -37,6 +37,19 @@ CREATE TABLE key_handles (
 CREATE UNIQUE INDEX authorities_predecessor ON authorities (predecessor)
     WHERE predecessor <> '';
 
+-- Private keys of end entities, sealed to the archive key of their authority.
+CREATE TABLE archived_keys (
+    id INTEGER PRIMARY KEY,
+    authority INTEGER NOT NULL REFERENCES names (id),
+    serial BLOB NOT NULL CHECK (length(serial) = 20),
+    entity TEXT NOT NULL,
+    key BLOB NOT NULL,
+    sealed BLOB NOT NULL,
+    created INTEGER NOT NULL,
+    UNIQUE (authority, serial)
+) STRICT;
+CREATE INDEX archived_keys_entity ON archived_keys (entity, created);
+
 -- The row is about 200 octets; the DER stands aside, so that scans stay small.
 CREATE TABLE certificates (
     id INTEGER PRIMARY KEY,
