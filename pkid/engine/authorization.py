@@ -8,7 +8,8 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import lru_cache, timedelta
 
 from pkid.asn1 import oids
 from pkid.asn1.constructors import constructor
@@ -337,10 +338,11 @@ def check_subject_pattern(pattern: str, subject: Name) -> None:
         )
 
 
+@lru_cache(maxsize=512)
 def names_of_certificate(
     octets: bytes,
 ) -> tuple[Name, tuple[GeneralName, ...]]:
-    """Subject and alternative names of a certificate of ours."""
+    """Subject and alternative names of a certificate; who asks, asks again."""
     certificate = Certificate.decode(octets)
     return certificate.subject, subject_alternative_names(certificate)
 
