@@ -8,8 +8,8 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
-from functools import lru_cache, timedelta
+from datetime import datetime, timedelta
+from functools import lru_cache
 
 from pkid.asn1 import oids
 from pkid.asn1.constructors import constructor
