@@ -49,6 +49,7 @@ from pkid.engine.aliases import (
     ApprovalRule,
     Authentication,
     AuthoritySettings,
+    KeyRecovery,
     Mode,
     NameRule,
     NameScheme,
@@ -365,6 +366,18 @@ ENTRANCE_KEYS: Final = (
         Flag(),
         "Make the key pair for requests that bring no key, of the first kind that the"
         " certificate profile lists, or of the kind that the request names.",
+    ),
+    Key(
+        "key_archive",
+        Flag(),
+        "Archive private keys whose owners ask for it: those that are made here and"
+        " those that are handed over. They rest encrypted to the CA's archive key.",
+    ),
+    Key(
+        "key_recovery",
+        member(KeyRecovery),
+        "Whether end entities get their archived keys back: `off`, `approved` (once,"
+        " after `pkid entity recover`), or `self`.",
     ),
     Key(
         "registration_authorities",

@@ -28,6 +28,14 @@ class Mode(enum.Enum):
     RA = "ra"
 
 
+class KeyRecovery(enum.Enum):
+    """Whether end entities get archived keys back."""
+
+    OFF = "off"
+    APPROVED = "approved"  # once, after an operator's word
+    SELF = "self"
+
+
 class Authentication(enum.Enum):
     """A way to authenticate that an alias may accept."""
 
@@ -113,6 +121,8 @@ class Alias:
     :ivar renew_expired: how long after its end a certificate may still be renewed.
     :ivar change_names: whether a renewal may ask for other names than those it has.
     :ivar key_generation: make keys for requests that bring none.
+    :ivar key_archive: archive private keys whose owners ask for it.
+    :ivar key_recovery: whether end entities get them back.
     :ivar cross_certify: names of `VendorTrust` whose anchors are CAs of other PKIs
         that are certified here; nobody else asks then.
     :ivar upstream: name of the CA elsewhere that issues for this entrance; "" issues
@@ -145,6 +155,8 @@ class Alias:
     renew_expired: timedelta = timedelta(0)
     change_names: bool = False
     key_generation: bool = False
+    key_archive: bool = False
+    key_recovery: KeyRecovery = KeyRecovery.OFF
     cross_certify: tuple[str, ...] = ()
     upstream: str = ""
 

@@ -179,6 +179,7 @@ def encode_enrollment(request: EnrollmentRequest) -> bytes:
             "changes_names": request.changes_names,
             "confirmation": request.confirmation
             and request.confirmation.total_seconds(),
+            "archived": _text(request.archived),
         },
         sort_keys=True,
     ).encode()
@@ -226,6 +227,7 @@ def decode_enrollment(octets: bytes) -> EnrollmentRequest:
         renews=_reference(values["renews"]),
         changes_names=values["changes_names"],
         confirmation=None if seconds is None else timedelta(seconds=seconds),
+        archived=_octets(values["archived"]) or b"",
     )
 
 

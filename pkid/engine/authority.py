@@ -48,6 +48,7 @@ from pkid.engine.exchange import ExchangeIdentities
 from pkid.engine.externalissuer import ExternalIssuer
 from pkid.engine.identification import Identification, UnlistedUnitError
 from pkid.engine.keygenerators import KeyGenerators
+from pkid.engine.keyarchive import KeyArchive
 from pkid.engine.model import (
     AuditRecord,
     AuthorityRecord,
@@ -117,6 +118,7 @@ class CertificateAuthority:
     :ivar key_generators: the identities that sign keys made for others.
     :ivar sealing: seals secrets that a protocol keeps in its transactions.
     :ivar clock_guard: whether the clock jumped (`ClockGuard.jump`).
+    :ivar key_archive: seals private keys, and opens them for their owners.
     :ivar crls: CRLs; coroutines too.
     :ivar status: answers of OCSP, coroutines too.
     """
@@ -146,9 +148,16 @@ class CertificateAuthority:
         self._enrollment = Enrollment(
             store=suppliers.store,
             keys=suppliers.keys,
+        archive = KeyArchive(
+            store=suppliers.store,
+            keys=suppliers.keys,
+            clock=suppliers.clock,
+            random=suppliers.random,
+        )
             authorities=self._authorities,
             policies=policies,
             clock=suppliers.clock,
+            archive=archive,
             clock_guard=self.clock_guard,
             random=suppliers.random,
         )
@@ -198,6 +207,7 @@ class CertificateAuthority:
             keys=suppliers.keys,
             authorities=self._authorities,
             creation=self._creation,
+        self.key_archive = archive
         )
         self.administration = Administration(
             store=suppliers.store,

@@ -32,8 +32,10 @@ from pkid.engine.conflicts import ATTEMPTS
 from pkid.engine.crlplaces import partition_of
 from pkid.engine.handingon import HandingOn, entity_writes
 from pkid.engine.issuance import Issuance
+from pkid.engine.keyarchive import KeyArchive
 from pkid.engine.model import (
     ApprovalRequest,
+    ArchivedKey,
     CertificateRecord,
     CertificateReference,
     CertificateStatus,
@@ -56,6 +58,7 @@ from pkid.engine.ports import (
     Clock,
     ConsumeCredential,
     InsertApproval,
+    InsertArchivedKey,
     InsertCertificate,
     InsertTransaction,
     KeyStore,
@@ -95,6 +98,7 @@ class Enrollment:
         *,
         store: Store,
         keys: KeyStore,
+        archive: KeyArchive,
         authorities: Authorities,
         policies: Callable[[], Policies],
         clock: Clock,
@@ -102,6 +106,7 @@ class Enrollment:
         random: Callable[[int], bytes],
     ) -> None:
         self._keys = keys
+        self._archive = archive
         self._clock_guard = clock_guard
         self._store = store
         self._authorities = authorities
@@ -152,7 +157,9 @@ class Enrollment:
             grant = await self._authorization.authorize(
                 entrance, request, policies, now
             )
-            request, made = await keygeneration.keyed(self._keys, request, grant, made)
+            request, made = await keygeneration.keyed(
+                self._keys, self._archive, request, grant, made
+            )
             plan = await self._plan(request, grant, issuer, policies, now)
             try:
                 if grant.approval.needed:
@@ -427,6 +434,8 @@ class Enrollment:
         """What becomes true together when a certificate is issued."""
         record = signed.record
         writes: list[Write] = [InsertCertificate(record, signed.der)]
+        if request.archived:
+            writes.append(_archiving(request.archived, record))
         if grant.credential is not None:
             writes.append(ConsumeCredential(grant.credential, now))
         writes += entity_writes(grant)
@@ -445,7 +454,7 @@ class Enrollment:
                     subject=record.subject,
                     transaction=request.transaction,
                     rule=rule or f"alias {grant.alias.name}, {grant.profile.name}",
-                    detail=possession.describe(request.possession),
+                    detail=possession.describe(request),
                 ),
                 outcome="issued",
             )
@@ -552,6 +561,18 @@ def _record(
         ),
         replaces=None if grant.renews is None else grant.renews.reference,
         credential=grant.credential,
+    )
+
+
+def _archiving(sealed: bytes, record: CertificateRecord) -> InsertArchivedKey:
+    return InsertArchivedKey(
+        ArchivedKey(
+            certificate=record.reference,
+            entity=record.entity,
+            key=record.spki_hash,
+            sealed=sealed,
+            created=record.issued_at,
+        )
     )
 
 

@@ -20,6 +20,7 @@ from pkid.asn1 import der, oids
 from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.crypto.algorithms import CURVE_OIDS, KeyKind, KeySpec, decode_key_specs
 from pkid.engine.authorization import Grant
+from pkid.engine.keyarchive import KeyArchive
 from pkid.engine.model import EnrollmentRequest, GeneratedKey, GeneratedPossession
 from pkid.engine.ports import KeyStore
 from pkid.errors import ErrorCode, PKIError
@@ -113,6 +114,7 @@ def _exact(spec: KeySpec) -> str:
 
 async def keyed(
     keys: KeyStore,
+    archive: KeyArchive,
     request: EnrollmentRequest,
     grant: Grant,
     made: GeneratedKey | None,
@@ -123,9 +125,17 @@ async def keyed(
 
     :param made: the key made for it before, when the path is gone again.
     :raises PKIError: ``BAD_TEMPLATE`` where no keys are made; ``NOT_AUTHORIZED`` when
-        an approver would have to agree first; ``BAD_ALGORITHM``.
+        an approver would have to agree first; ``BAD_REQUEST`` where no keys are
+        archived; ``BAD_ALGORITHM``.
     """
     wanted = request.possession
+    wants_archive = isinstance(wanted, GeneratedPossession) and wanted.archive
+    if (request.archived or wants_archive) and not grant.alias.key_archive:
+        raise PKIError(
+            ErrorCode.BAD_REQUEST,
+            "private keys are not archived here",
+            hint=f"key_archive of alias {grant.alias.name}",
+        )
     if not isinstance(wanted, GeneratedPossession) or made is not None:
         return request, made
     alias = grant.alias
@@ -143,4 +153,7 @@ async def keyed(
         )
     made = await generate_key(keys, grant.profile.keys, wanted.algorithm)
     requested = replace(request.requested, public_key=made.public_key)
-    return replace(request, requested=requested), made
+    sealed = b""
+    if wanted.archive:
+        sealed = archive.seal(alias.authority, made.public_key, made.private_key)
+    return replace(request, requested=requested, archived=sealed), made

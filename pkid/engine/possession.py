@@ -104,8 +104,15 @@ def check_can_decrypt(key: PublicKeyInfo) -> None:
         raise _refused(f"nothing can be encrypted to {key.family} keys")
 
 
-def describe(proof: ProofOfPossession) -> str:
+def describe(request: EnrollmentRequest) -> str:
     """For the audit: how possession was shown; "" for a signature, as most do."""
+    shown = _describe(request.possession)
+    if not request.archived:
+        return shown
+    return "; ".join(filter(None, (shown, "the private key is archived")))
+
+
+def _describe(proof: ProofOfPossession) -> str:
     match proof:
         case SignedPossession() | SystemPossession():
             return ""
