@@ -175,7 +175,7 @@ def test_a_request_for_another_ra_is_refused_with_advice(scep: SCEPDesk) -> None
     assert "get the CA certificates" in answer.text
 
 
-# --- what old clients write ----------------------------------------------------------
+# --- what old clients write --------------------------------------------------------
 
 
 @pytest.mark.requirement("SCEP-24")
@@ -242,7 +242,7 @@ def test_the_signer_may_have_any_name(scep: SCEPDesk) -> None:
     assert answer.certificate.subject.rfc4514_string() == "CN=device-1"
 
 
-# --- who may ------------------------------------------------------------------------
+# --- who may -----------------------------------------------------------------------
 
 
 @pytest.mark.requirement("SCEP-45", "SCEP-47")
@@ -356,7 +356,7 @@ def test_what_a_request_asks_for_beyond_the_profile_is_not_reflected(
     assert [one.dotted_string for one in purposes.value] == ["1.3.6.1.5.5.7.3.2"]
 
 
-# --- once and again ------------------------------------------------------------------
+# --- once and again ----------------------------------------------------------------
 
 
 @pytest.mark.requirement("SCEP-44", "SCEP-63")
@@ -400,7 +400,7 @@ def test_neither_transaction_id_nor_challenge_becomes_a_name_in_the_store(
             assert CHALLENGE.encode() not in path.read_bytes(), path
 
 
-# --- what the answer carries ---------------------------------------------------------
+# --- what the answer carries -------------------------------------------------------
 
 
 @pytest.mark.requirement("SCEP-37")
@@ -477,7 +477,7 @@ def test_a_short_rsa_key_is_refused(scep: SCEPDesk) -> None:
     assert not scep.issued()
 
 
-# --- the pair, the CA itself ---------------------------------------------------------
+# --- the pair, the CA itself -------------------------------------------------------
 
 
 @pytest.mark.requirement("SCEP-19", "SCEP-50")
