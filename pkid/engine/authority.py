@@ -66,6 +66,7 @@ from pkid.engine.model import (
 )
 from pkid.engine.ocsp import StatusAnswers
 from pkid.engine.ports import (
+    AppendAudit,
     CertificateQuery,
     Clock,
     Dequeue,
@@ -303,12 +304,13 @@ class CertificateAuthority:
 
         return self.run(work())
 
-    def begin(self, record: TransactionRecord) -> Deferred[None]:
+    def begin(self, record: TransactionRecord, *events: AppendAudit) -> Deferred[None]:
         """Store a transaction that issues nothing, so that it can be repeated.
 
+        :param events: what the audit says of it, in the same commit.
         :raises WriteConflict: when its key is taken.
         """
-        return self._store.commit(InsertTransaction(record))
+        return self._store.commit(InsertTransaction(record), *events)
 
     def remember(
         self, record: TransactionRecord, state: bytes, due: datetime | None = None

@@ -138,6 +138,10 @@ def question(_: Desk) -> bytes:
     return message(BodyType.GENM, infos, ByMAC()).octets
 
 
+def question_about_roots(_: Desk) -> bytes:
+    return message(BodyType.GENM, asking(oids.ID_IT_ROOT_CA_CERT), ByMAC()).octets
+
+
 def nonsense(_: Desk) -> bytes:
     return b"\x30\x03\x02\x01\x07"
 
@@ -179,7 +183,7 @@ DOORS_OF_THE_ENGINE = [
     Place(ENGINE, "collect", poll_after_approval),
     Place(ENGINE, "remember", poll),
     Place(ENGINE, "begin", question),
-    Place(ENGINE, "chain", question),
+    Place(ENGINE, "chain", question_about_roots),
     Place(ENGINE, "latest_crl", question),
     Place(ENGINE, "revoke", revocation),
     Place(ENGINE, "identify", by_signature),
@@ -210,7 +214,7 @@ PORTS = [
 ]
 PATH_OF_ISSUANCE = [
     Place("pkid.engine.enrollment", "plan_certificate"),
-    Place("pkid.engine.enrollment", "verify_possession"),
+    Place("pkid.engine.possession", "verify_possession"),
     Place("pkid.engine.enrollment", "decode_spki"),
     Place("pkid.engine.enrollment", "make_issued"),
     Place("pkid.engine.issuance", "serial_number"),

@@ -28,7 +28,7 @@ from pkid.engine.model import (
     TransactionKey,
     TransactionRecord,
 )
-from pkid.engine.ports import CertificateQuery
+from pkid.engine.ports import AppendAudit, CertificateQuery
 from pkid.engine.revocation import RevocationRequest
 from pkid.engine.rollover import Rollover
 from pkid.engine.sealing import StateSealing
@@ -63,7 +63,9 @@ class Engine(Protocol):
         self, record: TransactionRecord, state: bytes, due: datetime | None = None
     ) -> Awaitable[TransactionRecord]: ...
 
-    def begin(self, record: TransactionRecord) -> Awaitable[None]: ...
+    def begin(
+        self, record: TransactionRecord, *events: AppendAudit
+    ) -> Awaitable[None]: ...
 
     def confirm(self, confirmation: Confirmation) -> Awaitable[None]: ...
 

@@ -42,6 +42,11 @@ from pkid.messages.cmp.message import PKIMessage, recover_ids
 from pkid.responders.base import Exchange, Reply
 from pkid.responders.cmp import http
 from pkid.responders.cmp.aliases import UTC_MESSAGE_TIME, CMPAlias
+from pkid.responders.cmp.announcements import (
+    ANNOUNCEMENTS,
+    Announcements,
+    http_status,
+)
 from pkid.responders.cmp.answers import Answers
 from pkid.responders.cmp.challenges import Challenges
 from pkid.responders.cmp.crosscertification import CrossCertification
@@ -77,6 +82,7 @@ from pkid.responders.cmp.requests import (
     SIGNED,
     Addressing,
     Answered,
+    Protection,
     Proven,
     RandomOctets,
     RefusedUnderError,
@@ -111,10 +117,6 @@ RESPONSES: Final = frozenset(
 NOT_YET: Final = frozenset(
     (
         BodyType.KRR,
-        BodyType.CKUANN,
-        BodyType.CANN,
-        BodyType.RANN,
-        BodyType.CRLANN,
     )
 )
 #: Bodies that are refused for what they are, whatever they hold.
@@ -228,6 +230,9 @@ class CMPResponder:
             BodyType.POLL_REQ: follow_ups.answer,
             BodyType.ERROR: follow_ups.answer,
             BodyType.PKICONF: follow_ups.answer,
+            # Opened by `_answering`, which says how each message inside is answered.
+            BodyType.NESTED: _not_supported,
+            **dict.fromkeys(ANNOUNCEMENTS, Announcements(engine, clock).answer),
             **dict.fromkeys(RESPONSES, _never_a_request),
             **dict.fromkeys(NOT_YET, _not_supported),
         }
@@ -321,6 +326,8 @@ class CMPResponder:
             self._relayed(incoming) if alias.relays else self._answer_incoming(incoming)
         )
         self._journal.answered(alias, exchange, message, answered)
+        if message.body_type in ANNOUNCEMENTS:
+            return replace(answered, octets=b""), http_status(answered)
         return answered, 200
 
     async def _unreadable(
@@ -343,8 +350,9 @@ class CMPResponder:
         if isinstance(proven, Answered):
             return proven
         if isinstance(proven, PKIError):
-            known = isinstance(proven, RefusedUnderError)
-            protection = proven.protection if known else SIGNED
+            protection: Protection = SIGNED
+            if isinstance(proven, RefusedUnderError):
+                protection = proven.protection
             return await self._answers.refuse(
                 alias, incoming.addressing, protection, proven
             )

@@ -105,7 +105,17 @@ STEPS: Final[dict[tuple[Stage, BodyType], Step | tuple[ErrorCode, str]]] = {
 }
 
 #: One request, one answer.
-_SINGLE: Final = frozenset((BodyType.RR, BodyType.GENM, BodyType.NESTED))
+_SINGLE: Final = frozenset(
+    (
+        BodyType.RR,
+        BodyType.GENM,
+        BodyType.NESTED,
+        BodyType.CKUANN,
+        BodyType.CANN,
+        BodyType.RANN,
+        BodyType.CRLANN,
+    )
+)
 
 # Before the final answer was given a decision waits for the client's poll.
 _UNDELIVERED: Final = {
