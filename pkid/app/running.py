@@ -30,6 +30,7 @@ from pkid.app.identities import (
 from pkid.app.leaving import STATUS_DISK, end_now, is_terminal, tell
 from pkid.app.listening import Listeners, encode_listeners
 from pkid.app.loops import Chore, Loop
+from pkid.app.publishers import PublisherMaterial, Publishers
 from pkid.app.resources import SOCKET
 from pkid.app.serving import Rooms, find_doors, serve
 from pkid.app.settings import Configuration
@@ -60,6 +61,7 @@ class Situation:
     :ivar snapshot: the configuration of the moment, and the engine's view of it.
     :ivar upstreams: the CAs elsewhere of the moment.
     :ivar validators: the services that know challenges, of the moment.
+    :ivar publishers: the web services that get public files, of the moment.
     """
 
     state: Path
@@ -68,6 +70,7 @@ class Situation:
     snapshot: Callable[[], tuple[Configuration, Policies]]
     upstreams: Callable[[], Mapping[str, UpstreamMaterial]] = dict
     validators: Callable[[], Mapping[str, ValidatorMaterial]] = dict
+    publishers: Callable[[], Mapping[str, PublisherMaterial]] = dict
 
     def configuration(self) -> Configuration:
         """The configuration of the moment."""
@@ -104,6 +107,9 @@ class Running:
         )
         self._validators = Validators(
             situation.reactor, house.clock, situation.validators
+        )
+        self._publishers = Publishers(
+            situation.reactor, house.clock, house.publisher, situation.publishers
         )
         self._tls: TLSContext | None = None
         self._est_tls: TLSContext | None = None
@@ -145,7 +151,8 @@ class Running:
             )
         await engine.expire_unconfirmed()
         await engine.refresh_crls()
-        await engine.publish(self._house.publisher)
+        await engine.publication.retain(self._publishers.names())
+        await self._publishers.publish_files(engine)
         await self._upstreams.prepare()
         self._serve()
         self._control.open(self._control_responder(), self._house.clock.now)
@@ -167,8 +174,10 @@ class Running:
             )
 
     async def adopt(self) -> None:
-        """Carry out what a new configuration asks of our own certificates."""
+        """Carry out what a new configuration asks of us."""
         await self._renew()
+        names = self._publishers.names()
+        await self._house.engine.publication.retain(names)
         await self._upstreams.prepare()
 
     async def _renew(self) -> int:
@@ -299,6 +308,7 @@ class Running:
                 f"the clock jumped by {jump}: nothing is issued until"
                 " pkid clock confirm"
             )
+        found += self._upstreams.warnings()
         found += [f"{loop.name} does not work" for loop in self._loops if loop.failing]
         return found
 
@@ -311,13 +321,18 @@ class Running:
             loop.start()
 
     def _chores(self) -> tuple[Chore, ...]:
-        engine, house = self._house.engine, self._house
+        engine = self._house.engine
         return (
             Chore("expiry of unconfirmed certificates", 5, engine.expire_unconfirmed),
             Chore("renewal of revocation lists", 5, engine.refresh_crls),
             Chore("questions to CAs elsewhere", 1, self._cmp.advance_elsewhere),
             Chore("certificates before CAs elsewhere", 5, self._upstreams.prepare),
-            Chore("publication", 5, lambda: engine.publish(house.publisher)),
+            Chore("publication", 5, lambda: self._publishers.publish_files(engine)),
+            Chore(
+                "publication elsewhere",
+                5,
+                lambda: self._publishers.publish_elsewhere(engine),
+            ),
             Chore("expiry of approval requests", 60, engine.expire_requests),
             Chore("signature of the audit head", 60, self._checkpoint),
             Chore("removal of old transactions", 60, engine.sweep_transactions),

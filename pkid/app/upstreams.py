@@ -212,6 +212,14 @@ class Upstreams:
             ),
         )
 
+    def warnings(self) -> list[str]:
+        """What an operator should know."""
+        return [
+            f"there is no certificate before {name}: requests for it are not served"
+            for name in sorted(self._failing & self._signing())
+            if not self._at_work[name].chain
+        ]
+
     # --- our certificates ---------------------------------------------------------
 
     def _signing(self) -> set[str]:

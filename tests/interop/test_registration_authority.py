@@ -264,7 +264,7 @@ def test_an_RA_speaks_for_its_devices(
 # --- added protection -------------------------------------------------------------
 
 
-@pytest.mark.requirement("CMP-141", "CMP-137")
+@pytest.mark.requirement("CMP-141")
 @pytest.mark.parametrize("way", ["http", "draft", "rfc2510"])
 def test_an_RA_adds_its_protection(
     ca: Daemon, program: str, tmp_path: Path, way: str
