@@ -175,7 +175,8 @@ class PKIData:
             requests=tuple(map(TaggedRequest.decode, requests)),
             requests_octets=requests_octets,
         )
-        parts = [one.body_part for one in (*found.controls, *found.requests)]
+        parts = [one.body_part for one in found.controls]
+        parts += [one.body_part for one in found.requests]
         if len(set(parts)) < len(parts):
             der.malformed("two parts of the request have the same id")
         return found

@@ -56,7 +56,8 @@ def audited(est: ESTDesk, text: str) -> list[Any]:
 @pytest.mark.requirement("EST-27", "EST-29")
 def test_basic_is_asked_for_only_without_a_usable_certificate(est: ESTDesk) -> None:
     reply = est.ask("simpleenroll", csr(new_key()))
-    assert reply.status == 401
+    # Bouncy Castle trips over any body here.
+    assert (reply.status, reply.body) == (401, b"")
     assert header(reply, "WWW-Authenticate") == (
         'Basic realm="est default", charset="UTF-8"'
     )
@@ -147,7 +148,8 @@ def digest(est: ESTDesk, algorithm: str, **changes: str) -> Reply:
     (offer,) = [
         value
         for name, value in asked.headers
-        if name == "WWW-Authenticate" and value.endswith(f"algorithm={algorithm}")
+        if name == "WWW-Authenticate"
+        and value.endswith("algorithm=SHA-256") == (algorithm == "SHA-256")
     ]
     found = re.findall(r'(realm|nonce)="([^"]*)"', offer)
     values = {

@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
     pkcs7,
 )
-
 from twisted.logger import globalLogPublisher
 
 from pkid.asn1 import der, oids

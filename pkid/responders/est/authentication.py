@@ -195,10 +195,14 @@ class Identities:
     def _challenge(self, alias: ESTAlias, scheme: str) -> str:
         if scheme == "basic":
             return f'Basic realm="{realm(alias)}", charset="UTF-8"'
-        return (
-            f'Digest realm="{realm(alias)}", qop="auth", nonce="{self._nonce()}",'
-            f" algorithm={_ALGORITHM_OF[scheme]}"
+        challenge = (
+            f'Digest realm="{realm(alias)}", qop="auth", nonce="{self._nonce()}"'
         )
+        # MD5 goes without saying. Bouncy Castle 1.72 wants everything in quotes,
+        # and RFC 7616 section 3.3 wants this without.
+        if scheme == "digest-md5":
+            return challenge
+        return f"{challenge}, algorithm={_ALGORITHM_OF[scheme]}"
 
     def _nonce(self) -> str:
         slot = str(int(self._clock.now().timestamp()))

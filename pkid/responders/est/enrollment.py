@@ -40,7 +40,6 @@ from pkid.responders.est.aliases import PROTOCOL, ESTAlias
 from pkid.responders.est.binding import check_binding
 from pkid.responders.est.bodies import der_reply
 from pkid.responders.est.doors import Engine
-from pkid.responders.est.failures import text_reply
 from pkid.responders.est.names import check_same_names
 from pkid.responders.est.requests import Request
 
@@ -232,8 +231,10 @@ def outcome_reply(request: Request, outcome: Outcome) -> Reply:
 def waiting_reply(alias: ESTAlias, outcome: Pending) -> Reply:
     """202: the same request again, after a while.
 
+    Without a body, which Bouncy Castle 1.72 does not read and then trips over.
+
     **Source:** RFC 7030 section 4.2.3.
     """
     wait = alias.retry_after or outcome.retry_after
     seconds = str(max(1, int(wait.total_seconds())))
-    return text_reply(_ACCEPTED, outcome.reason, ("Retry-After", seconds))
+    return Reply(status=_ACCEPTED, headers=(("Retry-After", seconds),))

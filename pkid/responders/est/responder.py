@@ -93,7 +93,7 @@ class ESTResponder:
         except PKIError as error:
             if error.code is ErrorCode.INTERNAL:
                 self.log.failure("est {alias}: internal error", alias=alias.name)
-            reply = self._refusal(alias, error)
+            reply = self._refusal(alias, exchange, error)
             cause, hint = error.detail, error.hint or ""
         except Exception:  # noqa: BLE001  the one place; logged with its traceback
             self.log.failure("est {alias}: internal error", alias=alias.name)
@@ -140,10 +140,13 @@ class ESTResponder:
             )
         )
 
-    def _refusal(self, alias: ESTAlias, error: PKIError) -> Reply:
-        if STATUS[error.code] == _UNAUTHENTICATED:
-            challenges = self._identities.challenges(alias)
-            if challenges:
-                return text_reply(_UNAUTHENTICATED, error.detail, *challenges)
+    def _refusal(self, alias: ESTAlias, exchange: Exchange, error: PKIError) -> Reply:
+        if STATUS[error.code] != _UNAUTHENTICATED:
+            return refusal(error)
+        challenges = self._identities.challenges(alias)
+        if not challenges:
             return text_reply(403, error.detail)
-        return refusal(error)
+        if "authorization" not in exchange.headers and not exchange.peer.certificate:
+            # Bouncy Castle 1.72 asks first and trips over any body of this answer.
+            return Reply(status=_UNAUTHENTICATED, headers=challenges)
+        return text_reply(_UNAUTHENTICATED, error.detail, *challenges)
