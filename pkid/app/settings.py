@@ -93,6 +93,22 @@ class VendorSettings:
     allow_expired: bool = False
     allow_sha1: bool = False
     minimum_rsa_bits: int = 2048
+    crls: tuple[str, ...] = ()
+    crl_required: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublisherSettings:
+    """A web service that public files are posted to.
+
+    :ivar secret: reference to the key of the signatures.
+    """
+
+    name: str
+    url: str
+    secret: str = ""
+    timeout: timedelta = timedelta(seconds=30)
+    authorities: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +150,7 @@ class Configuration:
     est_aliases: Mapping[str, ESTAlias] = field(default_factory=dict)
     scep_aliases: Mapping[str, SCEPAlias] = field(default_factory=dict)
     validators: Mapping[str, ValidatorSettings] = field(default_factory=dict)
+    publishers: Mapping[str, PublisherSettings] = field(default_factory=dict)
     certificate_profiles: Mapping[str, CertificateProfile] = field(default_factory=dict)
     end_entity_profiles: Mapping[str, EndEntityProfile] = field(default_factory=dict)
     approval_rules: Mapping[str, ApprovalRule] = field(default_factory=dict)

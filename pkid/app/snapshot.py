@@ -14,11 +14,14 @@ from cryptography.x509 import (
     Certificate,
     load_der_x509_certificate,
     load_pem_x509_certificates,
+    load_pem_x509_crl,
 )
 
 from pkid.app.kinds import ConfigurationError, Faults
 from pkid.app.settings import Configuration, VendorSettings
+from pkid.crypto.revocationlists import RevocationList
 from pkid.engine.aliases import Policies, VendorTrust
+from pkid.errors import PKIError
 
 _DIGEST_OCTETS: Final = 32
 
@@ -63,6 +66,8 @@ def _vendor(vendor: VendorSettings, base: Path, faults: Faults) -> VendorTrust:
         allow_expired=vendor.allow_expired,
         allow_sha1=vendor.allow_sha1,
         minimum_rsa_bits=vendor.minimum_rsa_bits,
+        crls=_lists(vendor.crls, f"{where}.crls", base, faults),
+        crl_required=vendor.crl_required,
     )
 
 
@@ -79,6 +84,28 @@ def read_certificates(
             faults.add(where, f"{path} cannot be read: {error.strerror}")
         except ValueError:
             faults.add(where, f"{path} holds no certificate in PEM or DER")
+    return tuple(found)
+
+
+def _lists(
+    paths: Sequence[str], where: str, base: Path, faults: Faults
+) -> tuple[bytes, ...]:
+    """CRLs as DER."""
+    found: list[bytes] = []
+    for path in paths:
+        try:
+            octets = (base / path).read_bytes()
+            if b"-----BEGIN" in octets:
+                octets = load_pem_x509_crl(octets).public_bytes(Encoding.DER)
+            RevocationList.decode(octets)
+        except OSError as error:
+            faults.add(where, f"{path} cannot be read: {error.strerror}")
+        except ValueError:
+            faults.add(where, f"{path} holds no CRL in PEM or DER")
+        except PKIError as error:
+            faults.add(where, f"{path} cannot be used: {error.detail}")
+        else:
+            found.append(octets)
     return tuple(found)
 
 

@@ -33,6 +33,7 @@ from pkid.app.kinds import (
 from pkid.app.presets import KEY as PRESET_KEY
 from pkid.app.presets import PRESETS
 from pkid.app.profile_tables import CERTIFICATE_PROFILE, END_ENTITY_PROFILE
+from pkid.app.publisher_tables import PUBLISHER
 from pkid.app.scep_tables import VALIDATOR, scep_alias_table
 from pkid.app.schema import Inline, Key, Shape, Table
 from pkid.app.settings import (
@@ -551,6 +552,17 @@ VENDOR = Table(
         Key("allow_expired", Flag(), "Accept expired device certificates."),
         Key("allow_sha1", Flag(), "Accept SHA-1 signatures in the chain."),
         Key("minimum_rsa_bits", Whole(1024, 16384), "Least RSA size in the chain."),
+        Key(
+            "crls",
+            ListOf(PATH),
+            "PEM or DER files of the vendor's CRLs, read at start and at SIGHUP: what"
+            " is on one is not believed.",
+        ),
+        Key(
+            "crl_required",
+            Flag(),
+            "Refuse also where the current CRL of a CA in the chain is missing.",
+        ),
     ),
 )
 AUTHORITY = Table(
@@ -629,6 +641,7 @@ SHAPE: Final = Shape(
         EST_ALIAS,
         SCEP_ALIAS,
         VALIDATOR,
+        PUBLISHER,
         APPROVAL,
         VENDOR,
         AUTHORITY,

@@ -77,6 +77,8 @@ class VendorTrust:
     :ivar anchors: DER certificates.
     :ivar identity: attribute of the vendor certificate's subject that names the unit
         ("serialNumber", "CN"), or "subject" for the whole name.
+    :ivar crls: DER; what is on one is not believed.
+    :ivar crl_required: refuse also where a current CRL is missing.
     """
 
     name: str
@@ -86,6 +88,8 @@ class VendorTrust:
     allow_expired: bool = False
     allow_sha1: bool = False
     minimum_rsa_bits: int = 2048
+    crls: tuple[bytes, ...] = ()
+    crl_required: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from pkid.asn1 import oids
 from pkid.crypto.certificates import Certificate, has_extended_key_usage
 from pkid.crypto.chains import validate_chain
+from pkid.crypto.revocationlists import Standing, read_list, standing_of
 from pkid.engine import endentities
 from pkid.engine.aliases import Alias, Authentication, Policies, VendorTrust
 from pkid.engine.crosscertification import find_peer
@@ -206,7 +207,7 @@ def _validated_vendor(
         known = [Certificate.decode(octets) for octets in vendor.intermediates]
         anchors = [Certificate.decode(octets) for octets in vendor.anchors]
         try:
-            validate_chain(
+            path = validate_chain(
                 certificate,
                 [*given, *known],
                 anchors,
@@ -215,6 +216,7 @@ def _validated_vendor(
                 allow_expired_leaf=vendor.allow_expired,
                 min_rsa=vendor.minimum_rsa_bits,
             )
+            _check_standing(vendor, path, now)
         except PKIError as error:
             refusal = refusal or error
         else:
@@ -224,6 +226,29 @@ def _validated_vendor(
         "the signer's certificate is not of a vendor trusted here",
         hint=f"vendors of alias {alias.name} name no declared [vendor]",
     )
+
+
+def _check_standing(
+    vendor: VendorTrust, path: Sequence[Certificate], now: datetime
+) -> None:
+    """Refuse a chain that the vendor has revoked, or may have (ENG-22)."""
+    if not vendor.crls and not vendor.crl_required:
+        return
+    lists = [read_list(octets) for octets in vendor.crls]
+    standing = standing_of(path, lists, now, allow_sha1=vendor.allow_sha1)
+    if standing is Standing.REVOKED:
+        raise PKIError(
+            ErrorCode.CERTIFICATE_REVOKED,
+            "the signer's certificate is revoked",
+            hint=f"crls of [vendor.{vendor.name}] name it or a CA above it",
+        )
+    if standing is Standing.UNKNOWN and vendor.crl_required:
+        raise PKIError(
+            ErrorCode.SIGNER_NOT_TRUSTED,
+            "whether the signer's certificate is revoked is not known",
+            hint=f"a current CRL is missing in crls of [vendor.{vendor.name}]:"
+            " replace the file and send SIGHUP",
+        )
 
 
 def _is_listed_authority(alias: Alias, record: CertificateRecord, leaf: bytes) -> bool:
