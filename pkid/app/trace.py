@@ -14,16 +14,19 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pkid.app import views
+from pkid.app.tracebodies import RARE_BODIES, show_certificate, show_status
 from pkid.app.views import View
 from pkid.asn1 import oids
 from pkid.asn1.names import Name
 from pkid.asn1.x509 import AlgorithmIdentifier, Extension
 from pkid.crypto.certificates import Certificate
+from pkid.crypto.keyedmac import is_keyed_mac
 from pkid.crypto.mac import decode_mac_parameters, is_mac_algorithm
 from pkid.crypto.publickeys import decode_spki
 from pkid.errors import ErrorCode, PKIError
 from pkid.messages.cmp.body import (
     Body,
+    BodyType,
     CertConfirmContent,
     CertRepMessage,
     CertReqMessages,
@@ -37,9 +40,9 @@ from pkid.messages.cmp.header import PKIHeader
 from pkid.messages.cmp.message import PKIMessage, decode_body
 from pkid.messages.cmp.nested import NestedMessageContent
 from pkid.messages.cmp.revocation import RevRepContent, RevReqContent
-from pkid.messages.cmp.status import PKIStatusInfo
 from pkid.messages.crmf import CertReqMsg, CertTemplate
 from pkid.messages.pkcs10 import CertificationRequest
+from pkid.responders.cmp.strict import Examined, deviations
 
 MASK: Final = "***"
 MAX_DEPTH: Final = 4
@@ -48,6 +51,18 @@ _SECRET_TYPES: Final = frozenset(
         oids.ID_REG_CTRL_REG_TOKEN,
         oids.ID_REG_CTRL_AUTHENTICATOR,
         oids.ID_IT_REV_PASSPHRASE,
+    )
+)
+_REQUESTS: Final = frozenset(
+    (
+        BodyType.IR,
+        BodyType.CR,
+        BodyType.P10CR,
+        BodyType.KUR,
+        BodyType.RR,
+        BodyType.GENM,
+        BodyType.CERT_CONF,
+        BodyType.POLL_REQ,
     )
 )
 _NAMES: Final = {
@@ -115,13 +130,41 @@ def decode_message(message: PKIMessage, depth: int = 0) -> View:
         "body_type": "unknown" if kind is None else kind.name.lower(),
         "header": _header(message.header),
         "protection": _protection(message),
-        "extra_certs": [_certificate(one) for one in message.extra_certs],
+        "extra_certs": [show_certificate(one) for one in message.extra_certs],
     }
     try:
-        view["body"] = _body(decode_body(message), depth)
+        body = decode_body(message)
+        view["body"] = _body(body, depth)
+        if kind in _REQUESTS:
+            view["strict"] = list(_deviations(message, body))
     except PKIError as error:
         view["body"] = {"fault": error.detail}
     return view
+
+
+def _deviations(message: PKIMessage, body: Body) -> tuple[str, ...]:
+    """Lines of the strict level that a request breaks."""
+    algorithm = message.header.protection_alg
+    if algorithm is None or is_mac_algorithm(algorithm) or is_keyed_mac(algorithm):
+        return deviations(Examined(message, None, body))
+    signer = _signer(message)
+    if signer is None:
+        # Only our store may know who signed: it did not come first, that is certain.
+        return ("CMP-41",)
+    return deviations(Examined(message, signer, body))
+
+
+def _signer(message: PKIMessage) -> Certificate | None:
+    """The first certificate that came along whose subject is the sender."""
+    sender = message.header.sender.directory_name
+    for octets in message.extra_certs:
+        try:
+            certificate = Certificate.decode(octets)
+        except PKIError:
+            continue
+        if sender is not None and certificate.subject.matches(sender):
+            return certificate
+    return None
 
 
 def _header(header: PKIHeader) -> View:
@@ -184,26 +227,6 @@ def _typed(oid: str, value: bytes | None) -> View:
     if oid in _SECRET_TYPES:
         return {"type": _name(oid), "value": MASK}
     return {"type": _name(oid), "value": _hex(value)}
-
-
-def _certificate(octets: bytes) -> View:
-    try:
-        certificate = Certificate.decode(octets)
-    except PKIError as error:
-        return {"fault": error.detail}
-    return {
-        "subject": certificate.subject.text(),
-        "issuer": certificate.issuer.text(),
-        "serial": f"{certificate.serial:x}",
-    }
-
-
-def _status(info: PKIStatusInfo) -> View:
-    return {
-        "status": info.status.name.lower(),
-        "text": list(info.strings),
-        "fail_info": sorted(one.name.lower() for one in info.fail_info),
-    }
 
 
 def _extensions(extensions: tuple[Extension, ...]) -> list[View]:
@@ -300,13 +323,15 @@ def _responses(body: CertRepMessage) -> View:
         found.append(
             {
                 "cert_req_id": one.cert_req_id,
-                **_status(one.status),
-                "certificate": None if octets is None else _certificate(octets),
+                **show_status(one.status),
+                "certificate": None if octets is None else show_certificate(octets),
+                "encrypted": pair is not None and pair.certificate is None,
+                "private_key": pair is not None and pair.private_key is not None,
             }
         )
     return {
         "responses": found,
-        "ca_pubs": [_certificate(one) for one in body.ca_pubs],
+        "ca_pubs": [show_certificate(one) for one in body.ca_pubs],
     }
 
 
@@ -316,7 +341,7 @@ def _confirmation(body: CertConfirmContent) -> View:
             {
                 "cert_req_id": one.cert_req_id,
                 "cert_hash": one.cert_hash.hex(),
-                **({} if one.status_info is None else _status(one.status_info)),
+                **({} if one.status_info is None else show_status(one.status_info)),
             }
             for one in body.statuses
         ]
@@ -336,7 +361,7 @@ def _revocation(body: RevReqContent) -> View:
 
 
 def _revoked(body: RevRepContent) -> View:
-    return {"statuses": [_status(one) for one in body.statuses]}
+    return {"statuses": [show_status(one) for one in body.statuses]}
 
 
 def _general(body: GenMsgContent) -> View:
@@ -345,7 +370,7 @@ def _general(body: GenMsgContent) -> View:
 
 def _error(body: ErrorMsgContent) -> View:
     return {
-        **_status(body.status_info),
+        **show_status(body.status_info),
         "error_code": body.error_code,
         "details": list(body.error_details),
     }
@@ -379,4 +404,5 @@ _BODIES: Final[dict[type, Callable[[Any], View]]] = {
     ErrorMsgContent: _error,
     PollReqContent: _poll_request,
     PollRepContent: _poll_response,
+    **RARE_BODIES,
 }

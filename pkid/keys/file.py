@@ -33,7 +33,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from pkid.crypto.algorithms import KeySpec, PrivateKey, PublicKey
+from pkid.crypto.algorithms import KeySpec, PrivateKey
 from pkid.crypto.kem import KEMPrivateKey
 from pkid.crypto.keyagreement import AgreementPrivateKey
 from pkid.engine.model import GeneratedKey
@@ -45,8 +45,8 @@ from pkid.keys.agreements import (
     FileDecapsulation,
     FileKeyAgreement,
 )
-from pkid.keys.files import create_key_file, make_key_directory, read_key_file
 from pkid.keys.decrypters import FileDecrypter
+from pkid.keys.files import create_key_file, make_key_directory, read_key_file
 from pkid.keys.pbes2 import (
     ScryptParameters,
     Sealed,
@@ -99,13 +99,12 @@ class Purpose(enum.Enum):
     AUDIT_SIGNING = "audit-signing"
     KEY_AGREEMENT = "key-agreement"
     DECAPSULATION = "decapsulation"
-    TLS = "tls"
     DECRYPTION = "decryption"
     MESSAGE_EXCHANGE = "message-exchange"  # signs messages and decrypts them (SCEP)
+    TLS = "tls"
     CLIENT = "client"
 
 
-@dataclass(frozen=True, slots=True)
 _MESSAGE_PURPOSES: Final = (
     Purpose.MESSAGE_SIGNING,
     Purpose.MESSAGE_EXCHANGE,
@@ -120,6 +119,7 @@ _DECRYPTING_PURPOSES: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
 class KeyDescription:
     """What ``<name>.json`` says of a key.
 
@@ -219,7 +219,7 @@ class FileKeyStore:
         key = await self._load(name, Purpose.CERTIFICATE_SIGNING)
         return FileCertificateSigner(
             name,
-            cast(PublicKey, key.public_key()),
+            key.public_key(),
             signing(cast(PrivateKey, key), self._workers),
             self._authorities,
         )
@@ -241,9 +241,9 @@ class FileKeyStore:
     ) -> FileMessageSigner:
         """Open a key that signs protocol messages or audit heads.
 
-        :raises PKIError: as `certificate_signer`.
         :param of_authority: open a CA's own key instead; still no certificate comes
             out of the handle.
+        :raises PKIError: as `certificate_signer`.
         """
         purposes = _AUTHORITY_PURPOSES if of_authority else _MESSAGE_PURPOSES
         key = await self._load(name, *purposes)
@@ -251,7 +251,6 @@ class FileKeyStore:
         sign = signing(cast(PrivateKey, key), self._workers, allow_sha1=True)
         return FileMessageSigner(name, public_key, sign)
 
-    async def key_agreement(self, name: str) -> FileKeyAgreement:
     async def decrypter(self, name: str) -> FileDecrypter:
         """Open an RSA key that decrypts; a CA's own does too.
 
@@ -265,6 +264,7 @@ class FileKeyStore:
             )
         return FileDecrypter(name, key, self._workers)
 
+    async def key_agreement(self, name: str) -> FileKeyAgreement:
         """Open a key that agrees upon secrets.
 
         :raises PKIError: as `certificate_signer`.
@@ -288,7 +288,7 @@ class FileKeyStore:
         """
         key = await self._workers.run(_generate_for_others, spec)
         return GeneratedKey(
-            public_octets(cast(PublicKey, key.public_key())), _pkcs8(key)
+            public_octets(key.public_key()), _pkcs8(key)
         )
 
     # --- beside the port ------------------------------------------------------------
@@ -436,6 +436,8 @@ def _generate(spec: str, purpose: Purpose) -> OwnPrivateKey:
         Purpose.KEY_AGREEMENT: AGREEMENT_GENERATORS,
         Purpose.DECAPSULATION: KEM_GENERATORS,
     }
+    if purpose in _RSA_PURPOSES and KeySpec.decode(spec).family != "rsa":
+        raise _not_made(spec, purpose)
     generators = made.get(purpose)
     if generators is None:
         return generate_private_key(spec)
@@ -445,8 +447,6 @@ def _generate(spec: str, purpose: Purpose) -> OwnPrivateKey:
     return generate()
 
 
-def _cannot_make(spec: str) -> PKIError:
-    if purpose in _RSA_PURPOSES and KeySpec.decode(spec).family != "rsa":
 def _not_made(spec: str, purpose: Purpose) -> PKIError:
     return PKIError(
         ErrorCode.BAD_ALGORITHM, f"no {spec} keys for {purpose.value} are made here"
@@ -462,7 +462,7 @@ def _generate_for_others(spec: str) -> OwnPrivateKey:
     return generate_private_key(spec) if generate is None else generate()
 
 
-        raise _not_made(spec, purpose)
+def _cannot_make(spec: str) -> PKIError:
     return PKIError(
         ErrorCode.BAD_ALGORITHM, f"no {spec} keys for signing are made here"
     )

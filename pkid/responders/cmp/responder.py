@@ -48,6 +48,7 @@ from pkid.responders.cmp.announcements import (
     http_status,
 )
 from pkid.responders.cmp.answers import Answers
+from pkid.responders.cmp.archiving import Archiving
 from pkid.responders.cmp.challenges import Challenges
 from pkid.responders.cmp.crosscertification import CrossCertification
 from pkid.responders.cmp.doors import Engine
@@ -77,6 +78,7 @@ from pkid.responders.cmp.protection import (
     printable,
     unprotected,
 )
+from pkid.responders.cmp.recovery import Recovery
 from pkid.responders.cmp.requests import (
     PROTOCOL,
     SIGNED,
@@ -114,13 +116,8 @@ RESPONSES: Final = frozenset(
         BodyType.POLL_REP,
     )
 )
-NOT_YET: Final = frozenset(
-    (
-        BodyType.KRR,
-    )
-)
 #: Bodies that are refused for what they are, whatever they hold.
-_UNSEEN: Final = RESPONSES | NOT_YET
+_UNSEEN: Final = RESPONSES
 _NOBODY: Final = GeneralName.directory(EMPTY)
 _GUESSES: Final = frozenset((ErrorCode.BAD_MESSAGE_CHECK, ErrorCode.SIGNER_NOT_TRUSTED))
 
@@ -204,15 +201,18 @@ class CMPResponder:
         groups = Groups(engine, self._answers, clock)
         challenges = Challenges(engine, self._answers, clock, random)
         delivery = KeyDelivery(engine, workers, random)
+        key_proofs = KeyProofs(engine, workers)
         enrollment = Enrollment(
             engine,
             self._answers,
             self._tcp_polling,
             groups,
             challenges,
-            KeyProofs(engine, workers),
+            key_proofs,
+            Archiving(engine, key_proofs, workers),
             delivery,
         )
+        recovery = Recovery(engine, self._answers, clock, delivery)
         follow_ups = FollowUps(engine, self._answers, clock)
         revocation = Revocation(engine, self._answers, clock)
         general = GeneralMessages(engine, self._answers, clock, policies)
@@ -234,7 +234,7 @@ class CMPResponder:
             BodyType.NESTED: _not_supported,
             **dict.fromkeys(ANNOUNCEMENTS, Announcements(engine, clock).answer),
             **dict.fromkeys(RESPONSES, _never_a_request),
-            **dict.fromkeys(NOT_YET, _not_supported),
+            BodyType.KRR: recovery.answer,
         }
 
     async def respond(self, exchange: Exchange) -> Reply:
