@@ -22,6 +22,7 @@ from pkid.app.settings import (
     KeySettings,
     Listener,
     LogSettings,
+    PublisherSettings,
     StorageSettings,
     ValidatorSettings,
     VendorSettings,
@@ -160,6 +161,7 @@ def _build(reading: Reading, source: str, faults: Faults) -> Configuration:
         est_aliases=_aliases(reading, faults, "est", ESTAlias),
         scep_aliases=_aliases(reading, faults, "scep", SCEPAlias),
         validators=_each(reading, "validator.*", ValidatorSettings),
+        publishers=_each(reading, "publisher.*", PublisherSettings),
         cmp_upstreams=_each(reading, "cmp.upstream.*", UpstreamSettings),
         certificate_profiles=_each(
             reading, "certificate_profile.*", CertificateProfile

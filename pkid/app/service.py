@@ -28,6 +28,7 @@ from pkid.app.leaving import STATUS_FAULT, stop_with, tell
 from pkid.app.listening import Listeners, ListeningError
 from pkid.app.logging import LineObserver
 from pkid.app.passphrase import resolve_passphrase
+from pkid.app.publishers import PublisherMaterial, read_publishers
 from pkid.app.running import Running, Situation
 from pkid.app.settings import Configuration
 from pkid.app.snapshot import make_policies
@@ -51,6 +52,7 @@ class Snapshot:
     policies: Policies
     upstreams: Mapping[str, UpstreamMaterial]
     validators: Mapping[str, ValidatorMaterial]
+    publishers: Mapping[str, PublisherMaterial]
 
 
 class PKIDService(Service):
@@ -125,6 +127,7 @@ class PKIDService(Service):
             make_policies(configuration, base=self._state),
             read_upstreams(configuration, base=self._state, environment=os.environ),
             read_validators(configuration, base=self._state, environment=os.environ),
+            read_publishers(configuration, base=self._state, environment=os.environ),
         )
 
     def _check_alone(self) -> None:
@@ -159,6 +162,7 @@ class PKIDService(Service):
             snapshot=self._current,
             upstreams=self._upstreams,
             validators=self._validators,
+            publishers=self._publishers,
         )
         self._running = await Running.open(situation, self._passphrase)
         self._passphrase = None
@@ -175,6 +179,9 @@ class PKIDService(Service):
 
     def _validators(self) -> Mapping[str, ValidatorMaterial]:
         return {} if self._snapshot is None else self._snapshot.validators
+
+    def _publishers(self) -> Mapping[str, PublisherMaterial]:
+        return {} if self._snapshot is None else self._snapshot.publishers
 
     def _start_failed(self, failure: Failure) -> None:
         error = failure.value

@@ -69,7 +69,6 @@ from pkid.engine.ports import (
     AppendAudit,
     CertificateQuery,
     Clock,
-    Dequeue,
     InsertTransaction,
     KeyStore,
     Publisher,
@@ -80,7 +79,7 @@ from pkid.engine.ports import (
     Workers,
     Write,
 )
-from pkid.engine.publication import publish_task
+from pkid.engine.publication import Publication
 from pkid.engine.refusals import RefusalLimiter
 from pkid.engine.rollover import Rollover
 from pkid.engine.sealing import StateSealing
@@ -88,7 +87,6 @@ from pkid.errors import ErrorCode, PKIError
 
 T = TypeVar("T")
 SWEEP_SLICE = 1000
-PUBLISH_SLICE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +137,7 @@ class CertificateAuthority:
         self.sealing = StateSealing(suppliers.box)
         self._refusals = RefusalLimiter(suppliers.clock)
         self.clock_guard = ClockGuard(suppliers.clock)
+        self.publication = Publication(suppliers.store, suppliers.clock)
         self.crls = RevocationLists(
             store=suppliers.store,
             workers=suppliers.workers,
@@ -604,17 +603,9 @@ class CertificateAuthority:
 
         return self.run(work())
 
-    def publish(self, publisher: Publisher) -> Deferred[int]:
-        """Carry out what waits in the outbox; how many tasks were done."""
-
-        async def work() -> int:
-            tasks = await self._store.outbox(PUBLISH_SLICE)
-            for task in tasks:
-                await publish_task(self._store, publisher, task)
-                await self._store.commit(Dequeue(task.id))
-            return len(tasks)
-
-        return self.run(work())
+    def publish(self, publisher: Publisher, name: str = "directory") -> Deferred[int]:
+        """Tell a publisher what it does not know yet (`pkid.engine.publication`)."""
+        return self.run(self.publication.publish(name, publisher))
 
     async def _audit_refusal(
         self,

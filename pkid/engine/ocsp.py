@@ -143,6 +143,8 @@ class StatusAnswers:
         self._issuers = _Issuers(authorities)
         self._kept: dict[tuple[bytes, ...], _Kept] = {}
         self._budgets: dict[str, _Budget] = {}
+        self._told_by: Policies | None = None
+        self._told: dict[str, AuthoritySettings] = {}
 
     # --- answering ---------------------------------------------------------------
 
@@ -194,7 +196,16 @@ class StatusAnswers:
         raise _not_ours()
 
     def _settings(self, name: str) -> AuthoritySettings:
-        return self._policies().authority(self._authorities.line(name))
+        """What the configuration says of an authority's line, kept while it stands."""
+        policies = self._policies()
+        if self._told_by is not policies or self._issuers.are_stale:
+            self._told_by = policies
+            self._told.clear()
+        found = self._told.get(name)
+        if found is None:
+            found = policies.authority(self._authorities.line(name))
+            self._told[name] = found
+        return found
 
     async def _state(
         self, name: str, question: StatusQuestion
@@ -365,9 +376,14 @@ class _Issuers:
         self._revision = -1
         self._tables: dict[str, dict[tuple[bytes, bytes], str]] = {}
 
+    @property
+    def are_stale(self) -> bool:
+        """Whether authorities came since the tables were made."""
+        return self._revision != self._authorities.revision
+
     def find(self, question: StatusQuestion) -> str | None:
         """Name of the authority; None for another or an unknown digest."""
-        if self._revision != self._authorities.revision:
+        if self.are_stale:
             self._revision = self._authorities.revision
             self._tables.clear()
         table = self._tables.get(question.hash_algorithm.oid)

@@ -195,10 +195,18 @@ class Enqueue:
 
 
 @dataclass(frozen=True, slots=True)
-class Dequeue:
-    """The outbox task ``id`` is done."""
+class AdvancePublisher:
+    """A publisher has done all tasks of the outbox up to this one; never conflicts."""
 
-    id: int
+    name: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetainPublishers:
+    """Forget how far all other publishers came: nobody waits for them."""
+
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +318,8 @@ Write = (
     | AppendAudit
     | InsertAuditCheckpoint
     | Enqueue
-    | Dequeue
+    | AdvancePublisher
+    | RetainPublishers
     | InsertAuthority
     | UpdateAuthority
     | InsertCRL
@@ -504,7 +513,17 @@ class Store(Protocol):
         """SubjectPublicKeyInfo of all our own keys."""
         ...
 
-    async def outbox(self, limit: int) -> Sequence[OutboxTask]: ...
+    async def outbox(self, limit: int, after: int = 0) -> Sequence[OutboxTask]:
+        """Tasks in order, those behind one."""
+        ...
+
+    async def outbox_head(self) -> int:
+        """The last id that a task got; 0 when there never was one."""
+        ...
+
+    async def publisher_position(self, name: str) -> int | None:
+        """How far a publisher came; None for one never heard of."""
+        ...
 
     async def audit_head(self) -> tuple[int, bytes]:
         """Sequence and digest of the last audit record; (0, 32 zero octets) if none."""

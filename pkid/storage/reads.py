@@ -431,12 +431,23 @@ class StoreReads(OrderReads):
         """SubjectPublicKeyInfo of all our own keys."""
         return [row[0] for row in self._all("SELECT public_key FROM key_handles")]
 
-    async def outbox(self, limit: int) -> Sequence[OutboxTask]:
-        """Publication tasks, oldest first."""
+    async def outbox(self, limit: int, after: int = 0) -> Sequence[OutboxTask]:
+        """Publication tasks behind one, oldest first."""
         found = self._all(
-            "SELECT id, kind, subject FROM outbox ORDER BY id LIMIT ?", (limit,)
+            "SELECT id, kind, subject FROM outbox WHERE id > ? ORDER BY id LIMIT ?",
+            (after, limit),
         )
         return [OutboxTask(*row) for row in found]
+
+    async def outbox_head(self) -> int:
+        """The last id that a task got."""
+        row = self._one(rows.OUTBOX_HEAD)
+        return 0 if row is None else row[0]
+
+    async def publisher_position(self, name: str) -> int | None:
+        """How far a publisher came."""
+        row = self._one("SELECT position FROM publishers WHERE name = ?", (name,))
+        return None if row is None else row[0]
 
     # --- audit ----------------------------------------------------------------------
 

@@ -25,8 +25,8 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 
 from pkid.engine.ports import (
+    AdvancePublisher,
     AppendAudit,
-    Dequeue,
     InsertAuditCheckpoint,
     InsertCRL,
     SweepTransactions,
@@ -64,7 +64,12 @@ _FAULTY_VALUE: Final = (
 )
 # What goes on while the disk is full: nothing here makes a certificate.
 _URGENT: Final = (UpdateCertificate, InsertCRL)
-_RECORDS: Final = (AppendAudit, InsertAuditCheckpoint, Dequeue, SweepTransactions)
+_RECORDS: Final = (
+    AppendAudit,
+    InsertAuditCheckpoint,
+    AdvancePublisher,
+    SweepTransactions,
+)
 
 #: Runs a function in the reactor's thread, as ``reactor.callFromThread`` does.
 CallInReactor = Callable[[Callable[[], None]], object]

@@ -21,10 +21,10 @@ from pkid.engine.model import (
     RevocationReason,
 )
 from pkid.engine.ports import (
+    AdvancePublisher,
     AppendAudit,
     ConsumeCredential,
     DeleteCredential,
-    Dequeue,
     Enqueue,
     InsertApproval,
     InsertArchivedKey,
@@ -37,6 +37,7 @@ from pkid.engine.ports import (
     InsertKeyHandle,
     InsertTransaction,
     RecordFailure,
+    RetainPublishers,
     SweepTransactions,
     UpdateApproval,
     UpdateAuthority,
@@ -113,6 +114,10 @@ DELETE FROM crls WHERE authority = ?1 AND part = ?2 AND delta = ?3
 AND number <= (SELECT number FROM crls WHERE authority = ?1 AND part = ?2
     AND delta = ?3 ORDER BY number DESC LIMIT 1 OFFSET ?4)
 """
+_OUTBOX_HEAD: Final = rows.OUTBOX_HEAD
+_PRUNE_OUTBOX: Final = (
+    "DELETE FROM outbox WHERE id <= (SELECT min(position) FROM publishers)"
+)
 _UPSERT_ENTRY: Final = """
 INSERT INTO crl_entries
     (authority, part, serial, not_after, released, revision, entry)
@@ -211,7 +216,8 @@ class UnitWriter:
             AppendAudit: self._append_audit,
             InsertAuditCheckpoint: self._insert_audit_checkpoint,
             Enqueue: self._enqueue,
-            Dequeue: self._dequeue,
+            AdvancePublisher: self._advance_publisher,
+            RetainPublishers: self._retain_publishers,
             InsertAuthority: self._insert_authority,
             UpdateAuthority: self._update_authority,
             InsertCRL: self._insert_crl,
@@ -238,8 +244,8 @@ class UnitWriter:
         (self._revision,) = find(
             "SELECT value FROM meta WHERE key = 'crl-revision'"
         ).fetchone()
-        (highest,) = find("SELECT coalesce(max(id), 0) FROM outbox").fetchone()
-        # Never an id again within one run: a late Dequeue must not hit a new task.
+        (highest,) = find(_OUTBOX_HEAD).fetchone()
+        # Never an id again: a publisher would take the new task for done.
         self._outbox_id = max(self._outbox_id, highest)
 
     def begin(self) -> None:
@@ -473,9 +479,20 @@ class UnitWriter:
             (self._outbox_id, write.kind, write.subject),
         )
 
-    def _dequeue(self, write: Dequeue) -> None:
-        # Done is done: to say it twice is no conflict.
-        self._cursor.execute("DELETE FROM outbox WHERE id = ?", (write.id,))
+    def _advance_publisher(self, write: AdvancePublisher) -> None:
+        self._cursor.execute(
+            "INSERT INTO publishers (name, position) VALUES (?1, ?2) "
+            "ON CONFLICT (name) DO UPDATE SET position = max(position, ?2)",
+            (write.name, write.position),
+        )
+        self._cursor.execute(_PRUNE_OUTBOX)
+
+    def _retain_publishers(self, write: RetainPublishers) -> None:
+        # One by one: SQL is never put together from values.
+        known = self._cursor.execute("SELECT name FROM publishers").fetchall()
+        for (name,) in known:
+            if name not in write.names:
+                self._cursor.execute("DELETE FROM publishers WHERE name = ?", (name,))
 
     # --- authorities, CRLs, keys ----------------------------------------------------
 

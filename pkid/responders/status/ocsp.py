@@ -55,22 +55,13 @@ class OCSPResponder:
 
     def __init__(self, status: Status) -> None:
         self._status = status
+        self._read: dict[bytes, tuple[StatusQuestion, ...]] = {}
 
     async def respond(self, exchange: Exchange) -> Reply:
         """Answer one request; never raises for anything a client can send."""
         try:
-            request = OCSPRequest.decode(_octets(exchange))
-            questions = [
-                StatusQuestion(
-                    one.octets,
-                    one.hash_algorithm,
-                    one.issuer_name_hash,
-                    one.issuer_key_hash,
-                    one.serial,
-                )
-                for one in request.certificates
-            ]
-            answer = await self._status.answer(questions, request.nonce)
+            questions, nonce = self._decode(_octets(exchange))
+            answer = await self._status.answer(questions, nonce)
         except PKIError as error:
             return self._refused(error)
         except Exception:  # noqa: BLE001  the one place where surprises end
@@ -82,6 +73,31 @@ class OCSPResponder:
         if exchange.method == "GET" and is_tag_current(exchange, answer.tag):
             return Reply(status=304, content_type=RESPONSE_TYPE, headers=reply.headers)
         return reply
+
+    def _decode(self, octets: bytes) -> tuple[tuple[StatusQuestion, ...], bytes | None]:
+        """What is asked; requests without a nonce come again, and are read once.
+
+        :raises PKIError: ``MALFORMED``.
+        """
+        known = self._read.get(octets)
+        if known is not None:
+            return known, None
+        request = OCSPRequest.decode(octets)
+        questions = tuple(
+            StatusQuestion(
+                one.octets,
+                one.hash_algorithm,
+                one.issuer_name_hash,
+                one.issuer_key_hash,
+                one.serial,
+            )
+            for one in request.certificates
+        )
+        if request.nonce is None:
+            if len(self._read) >= MAX_ANSWERS:
+                del self._read[next(iter(self._read))]
+            self._read[octets] = questions
+        return questions, request.nonce
 
     def _refused(self, error: PKIError) -> Reply:
         status = ocsp_status_of(error.code)

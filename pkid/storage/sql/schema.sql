@@ -274,4 +274,10 @@ CREATE TABLE outbox (
     subject TEXT NOT NULL
 ) STRICT;
 
+-- How far each publisher has gone along the outbox; what all of them passed is removed.
+CREATE TABLE publishers (
+    name TEXT PRIMARY KEY NOT NULL,
+    position INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 INSERT INTO meta (key, value) VALUES ('schema', 1), ('audit-indexed', 0), ('crl-revision', 0);

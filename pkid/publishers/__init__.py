@@ -1,0 +1,1 @@
+"""Where public files go besides the served directory."""
