@@ -19,7 +19,7 @@ from pkid.messages.cmp.framing import Framing
 from pkid.messages.cmp.message import decode_body
 from pkid.messages.cmp.status import PKIStatus
 from tests.responders.peers import signed_request
-from tests.support.cmpclient import Answer, Client, Request, certificate_hash
+from tests.support.cmpclient import Answer, Request, certificate_hash
 from tests.support.daemon import Daemon, running
 
 WAITING = 'cmp.alias.default.approval = "operator"'
@@ -65,7 +65,7 @@ def statuses(answer: Answer) -> dict[int, PKIStatus]:
 @pytest.mark.requirement("CMP-104", "CMP-162", "CMP-193")
 def test_begun_over_tcp_polled_over_http_confirmed_over_tcp(tmp_path: Path) -> None:
     with running(tmp_path, settings=(WAITING,)) as daemon:
-        client = Client(daemon.mac_credential())
+        client = daemon.client()
         opening = client.enrol("CN=wanderer", implicit_confirm=False)
         first = over_tcp(daemon, opening, Framing.RFC2510)
         waiting = client.read(first, opening)
@@ -93,7 +93,7 @@ def test_begun_over_tcp_polled_over_http_confirmed_over_tcp(tmp_path: Path) -> N
 def test_several_requests_wander_together(tmp_path: Path) -> None:
     keys = {number: ec.generate_private_key(ec.SECP256R1()) for number in (0, 1)}
     with running(tmp_path, settings=(WAITING,)) as daemon:
-        client = Client(daemon.mac_credential())
+        client = daemon.client()
         opening = client.send(
             BodyType.IR,
             CertReqMessages(

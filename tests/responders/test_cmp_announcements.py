@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ def partner(desk: Desk) -> BySignature:
 
 
 def announcement(
-    desk: Desk, name: str, by: By, certificate: bytes = b"", **header: object
+    desk: Desk, name: str, by: By, certificate: bytes = b"", **header: Any
 ) -> Sent:
     now = desk.world.clock.now()
     certificate = certificate or desk.world.engine.chain("issuing")[0]
@@ -73,7 +74,8 @@ def announcement(
         ),
         "crlann": (BodyType.CRLANN, CRLAnnContent((crl,))),
     }
-    return message(*bodies[name], by, pvno=3, **header)
+    body_type, body = bodies[name]
+    return message(body_type, body, by, pvno=3, **header)
 
 
 def told(desk: Desk) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -30,11 +31,11 @@ P256 = AlgorithmIdentifier(oids.ID_EC_PUBLIC_KEY, der.oid(oids.SECP256R1))
 P384 = AlgorithmIdentifier(oids.ID_EC_PUBLIC_KEY, der.oid(oids.SECP384R1))
 
 
-def question(desk: Desk, *infos: InfoTypeAndValue, **header: object) -> Answer:
+def question(desk: Desk, *infos: InfoTypeAndValue, **header: Any) -> Answer:
     return desk.ask(message(BodyType.GENM, GenMsgContent(infos), ByMAC(), **header))
 
 
-def told(desk: Desk, info: InfoTypeAndValue, **header: object) -> InfoTypeAndValue:
+def told(desk: Desk, info: InfoTypeAndValue, **header: Any) -> InfoTypeAndValue:
     answer = question(desk, info, **header)
     assert answer.body_type is BodyType.GENP
     assert isinstance(answer.body, GenMsgContent)

@@ -291,7 +291,7 @@ def test_unprotected_ones_inside_need_the_aliases_leave(
 def test_ids_and_nonces_of_a_batch_are_unique(
     desk: Desk, authority: BySignature, field: str, bit: FailInfo, outer: bool
 ) -> None:
-    same = {field: bytes(range(16))}
+    same: dict[str, Any] = {field: bytes(range(16))}
     inner = [request_of("device-1", **same), request_of("device-2")]
     if not outer:
         inner[1] = request_of("device-2", **same)
