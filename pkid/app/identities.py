@@ -16,17 +16,20 @@ from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_der_x509_certificate
+from twisted.logger import Logger
 
 from pkid.app.house import House
 from pkid.asn1 import oids
 from pkid.asn1.names import GeneralName, Name
-from pkid.engine.aliases import Alias
+from pkid.crypto.certificates import Certificate, allows_digital_signature
+from pkid.engine.aliases import Alias, KeyRecovery
 from pkid.engine.creation import NewAuthority, ServiceCertificate, ServiceIdentity
 from pkid.engine.model import RequestContext
-from pkid.transports.tls import TLSCredentials
 from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.scep.aliases import SCEPAlias
+from pkid.transports.tls import TLSCredentials
 
+_log = Logger()
 ROOT: Final = "root"
 ISSUING: Final = "issuing"
 TLS: Final = "tls"
@@ -59,11 +62,19 @@ async def prepare_signers(house: House, authorities: Iterable[str]) -> None:
 
 
 async def prepare_key_generators(house: House, aliases: Iterable[Alias]) -> None:
-    """Give each authority for which keys are made the identity that signs them."""
+    """Give each authority what makes keys for others, or archives them.
+
+    Keys that leave are signed by who makes them, also those out of the archive.
+    """
     known = set(house.engine.authority_names())
-    wanted = {alias.authority for alias in aliases if alias.key_generation}
-    for name in sorted(known & wanted):
-        await house.engine.key_generators.prepare(name, INTERNAL)
+    for alias in aliases:
+        if alias.authority not in known:
+            continue
+        recovers = alias.key_recovery is not KeyRecovery.OFF
+        if alias.key_generation or recovers:
+            await house.engine.key_generators.prepare(alias.authority, INTERNAL)
+        if alias.key_archive or recovers:
+            await house.engine.key_archive.prepare(alias.authority)
 
 
 async def prepare_cmp_keys(house: House, aliases: Iterable[CMPAlias]) -> None:
@@ -71,6 +82,15 @@ async def prepare_cmp_keys(house: House, aliases: Iterable[CMPAlias]) -> None:
     known = set(house.engine.authority_names())
     for alias in aliases:
         authority = alias.alias.authority
+        if authority in known and alias.signer == "authority":
+            identity = await house.engine.prepare_own_identity(authority)
+            if not allows_digital_signature(Certificate.decode(identity.certificate)):
+                _log.warn(
+                    "cmp {alias}: answers are signed with the key of {authority}, whose"
+                    " keyUsage lacks digitalSignature: some clients refuse that",
+                    alias=alias.name,
+                    authority=authority,
+                )
         if authority in known and alias.agreement:
             await house.engine.prepare_agreement_identity(authority, INTERNAL)
         if authority in known and alias.kem:
@@ -80,6 +100,15 @@ async def prepare_cmp_keys(house: House, aliases: Iterable[CMPAlias]) -> None:
 async def prepare_ocsp(house: House) -> None:
     """Give each authority its OCSP signer, or a fresh one in time."""
     await house.engine.prepare_ocsp(INTERNAL)
+
+
+async def prepare_exchanges(house: House, aliases: Iterable[SCEPAlias]) -> None:
+    """Give each authority that is spoken SCEP to what opens requests in its name."""
+    known = set(house.engine.authority_names())
+    wanted = {(one.alias.authority, one.identity, one.identity_key) for one in aliases}
+    for name, kind, key_spec in sorted(wanted, key=str):
+        if name in known:
+            await house.engine.exchange.prepare(name, kind, key_spec, INTERNAL)
 
 
 async def tls_credentials(
@@ -100,15 +129,6 @@ async def tls_credentials(
         key_pem=await house.keys.tls_key(f"service-{TLS}"),
         chain_pem=encode_chain(without_root(identity)),
     )
-
-
-async def prepare_exchanges(house: House, aliases: Iterable[SCEPAlias]) -> None:
-    """Give each authority that is spoken SCEP to what opens requests in its name."""
-    known = set(house.engine.authority_names())
-    wanted = {(one.alias.authority, one.identity, one.identity_key) for one in aliases}
-    for name, kind, key_spec in sorted(wanted, key=str):
-        if name in known:
-            await house.engine.exchange.prepare(name, kind, key_spec, INTERNAL)
 
 
 async def administrator(house: House, authority: str) -> ServiceIdentity:

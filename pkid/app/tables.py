@@ -64,6 +64,7 @@ from pkid.responders.cmp.aliases import (
     CONFORMANCE,
     QUIRKS,
     RESPONSE_PROTECTION,
+    SIGNERS,
     UPSTREAM_MODES,
     CMPAlias,
 )
@@ -425,6 +426,12 @@ CMP_ALIAS = Table(
             choice(*RESPONSE_PROTECTION),
             "Protect answers as the request was, always by signature, or always by a"
             " MAC from the CA's KEM key.",
+        ),
+        Key(
+            "signer",
+            choice(*SIGNERS),
+            "Whose key signs answers: `own`, one made for messages, or the"
+            " `authority`'s, whose certificate should then allow digitalSignature.",
         ),
         Key(
             "unprotected_requests",

@@ -116,6 +116,7 @@ class Authorities:
         self._successors: dict[str, str] = {}
         self._identities: dict[str, MessageIdentity] = {}
         self.revision = 0
+        self._own_identities: dict[str, MessageIdentity] = {}
         self._agreements: dict[str, AgreementIdentity] = {}
         self._kems: dict[str, KEMIdentity] = {}
         self._own_keys: set[bytes] = set()
@@ -242,6 +243,24 @@ class Authorities:
                 ErrorCode.UNAVAILABLE,
                 "the certification authority cannot sign messages",
                 hint=f"authority {authority} has no message signer",
+            )
+        return found
+
+    def set_own_identity(self, authority: str, identity: MessageIdentity) -> None:
+        """Let the authority's own key sign messages where that is asked for."""
+        self._own_identities[authority] = identity
+
+    def own_identity(self, authority: str) -> MessageIdentity:
+        """The authority's own key and certificate, for messages.
+
+        :raises PKIError: ``UNAVAILABLE``.
+        """
+        found = self._own_identities.get(authority)
+        if found is None:
+            raise PKIError(
+                ErrorCode.UNAVAILABLE,
+                "the certification authority cannot sign messages",
+                hint=f"the key of authority {authority} is not open for messages",
             )
         return found
 

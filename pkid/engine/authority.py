@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from pkid.asn1.names import Name
 from pkid.engine import audit, confirmation, credentials, revocation
+from pkid.engine.accounts import Accounts
 from pkid.engine.administration import Administration
 from pkid.engine.aliases import Alias, Policies
 from pkid.engine.authorities import (
@@ -43,12 +44,12 @@ from pkid.engine.credentials import (
 )
 from pkid.engine.crl import RevocationLists
 from pkid.engine.elsewhere import Elsewhere
-from pkid.engine.enrollment import Enrollment
+from pkid.engine.enrollment import Enrollment, nothing_more
 from pkid.engine.exchange import ExchangeIdentities
 from pkid.engine.externalissuer import ExternalIssuer
 from pkid.engine.identification import Identification, UnlistedUnitError
-from pkid.engine.keygenerators import KeyGenerators
 from pkid.engine.keyarchive import KeyArchive
+from pkid.engine.keygenerators import KeyGenerators
 from pkid.engine.model import (
     AuditRecord,
     AuthorityRecord,
@@ -57,6 +58,7 @@ from pkid.engine.model import (
     CredentialKind,
     CRLRecord,
     EnrollmentRequest,
+    Issued,
     Outcome,
     RequestContext,
     Requester,
@@ -112,12 +114,13 @@ class CertificateAuthority:
     :ivar elsewhere: transactions that another CA decides upon.
     :ivar challenges: SCEP challenges for a page; coroutines too.
     :ivar exchange: the identities that open requests which are encrypted to us.
+    :ivar accounts: accounts, their orders and what they have proven.
     :ivar external_issuer: CAs that another PKI certifies; coroutines too.
     :ivar rollover: new keys and certificates of CAs; coroutines too.
     :ivar key_generators: the identities that sign keys made for others.
+    :ivar key_archive: seals private keys, and opens them for their owners.
     :ivar sealing: seals secrets that a protocol keeps in its transactions.
     :ivar clock_guard: whether the clock jumped (`ClockGuard.jump`).
-    :ivar key_archive: seals private keys, and opens them for their owners.
     :ivar crls: CRLs; coroutines too.
     :ivar status: answers of OCSP, coroutines too.
     """
@@ -145,19 +148,19 @@ class CertificateAuthority:
             policies=policies,
             clock=suppliers.clock,
         )
-        self._enrollment = Enrollment(
-            store=suppliers.store,
-            keys=suppliers.keys,
         archive = KeyArchive(
             store=suppliers.store,
             keys=suppliers.keys,
             clock=suppliers.clock,
             random=suppliers.random,
         )
+        self._enrollment = Enrollment(
+            store=suppliers.store,
+            keys=suppliers.keys,
+            archive=archive,
             authorities=self._authorities,
             policies=policies,
             clock=suppliers.clock,
-            archive=archive,
             clock_guard=self.clock_guard,
             random=suppliers.random,
         )
@@ -191,6 +194,7 @@ class CertificateAuthority:
             creation=self._creation,
             clock=suppliers.clock,
         )
+        self.accounts = Accounts(suppliers.store, suppliers.clock)
         self.external_issuer = ExternalIssuer(
             store=suppliers.store,
             keys=suppliers.keys,
@@ -203,11 +207,11 @@ class CertificateAuthority:
             creation=self._creation,
             clock=suppliers.clock,
         )
+        self.key_archive = archive
         self.key_generators = KeyGenerators(
             keys=suppliers.keys,
             authorities=self._authorities,
             creation=self._creation,
-        self.key_archive = archive
         )
         self.administration = Administration(
             store=suppliers.store,
@@ -253,19 +257,26 @@ class CertificateAuthority:
     # --- enrolment ---------------------------------------------------------------
 
     def enroll(
-        self, request: EnrollmentRequest, encode_state: StateEncoder
+        self,
+        request: EnrollmentRequest,
+        encode_state: StateEncoder,
+        extra: Callable[[Issued], tuple[Write, ...]] | None = None,
     ) -> Deferred[Outcome]:
         """Run a request down the one path (`pkid.engine.enrollment`).
 
+        :param extra: gives what the door stores in the same commit.
         :raises PKIError: the refusal; it is audited.
         """
-        return self.run(self._enroll(request, encode_state))
+        return self.run(self._enroll(request, encode_state, extra or nothing_more))
 
     async def _enroll(
-        self, request: EnrollmentRequest, encode_state: StateEncoder
+        self,
+        request: EnrollmentRequest,
+        encode_state: StateEncoder,
+        extra: Callable[[Issued], tuple[Write, ...]],
     ) -> Outcome:
         try:
-            return await self._enrollment.enroll(request, encode_state)
+            return await self._enrollment.enroll(request, encode_state, extra=extra)
         except PKIError as error:
             subject = request.requested.subject
             facts = audit.Facts(
@@ -493,6 +504,10 @@ class CertificateAuthority:
         successor = self._authorities.successor(current.name)
         return () if successor is None else successor.chain_below
 
+    def issuer_chain(self, reference: CertificateReference) -> tuple[bytes, ...]:
+        """What stands above exactly this certificate, the root last."""
+        return self._authorities.get(reference.authority).chain_below
+
     def authority_certificate(self, authority: str) -> bytes:
         """The certificate of exactly this authority.
 
@@ -510,6 +525,13 @@ class CertificateAuthority:
         :raises PKIError: ``UNAVAILABLE``.
         """
         return self._authorities.identity(authority)
+
+    def own_message_identity(self, authority: str) -> MessageIdentity:
+        """An authority's own key, where messages are signed with that.
+
+        :raises PKIError: ``UNAVAILABLE``.
+        """
+        return self._authorities.own_identity(authority)
 
     def find_agreement_identity(self, authority: str) -> AgreementIdentity | None:
         """What agrees upon keys in an authority's name."""
@@ -551,6 +573,10 @@ class CertificateAuthority:
     ) -> Deferred[MessageIdentity]:
         """Give an authority the identity that signs its protocol messages."""
         return self.run(self._creation.prepare_message_identity(authority, context))
+
+    def prepare_own_identity(self, authority: str) -> Deferred[MessageIdentity]:
+        """Open an authority's own key for messages."""
+        return self.run(self._creation.prepare_own_identity(authority))
 
     def prepare_agreement_identity(
         self, authority: str, context: RequestContext

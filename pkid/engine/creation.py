@@ -273,6 +273,24 @@ class Creation:
         self._authorities.set_identity(authority, identity)
         return identity
 
+    async def prepare_own_identity(self, authority: str) -> MessageIdentity:
+        """Open an authority's own key for messages: no certificate comes out of it."""
+        record = await self._store.find_authority(authority)
+        if record is None:
+            raise PKIError(
+                ErrorCode.UNAVAILABLE, "the certification authority is not available"
+            )
+        certificate = Certificate.decode(record.certificate)
+        identity = MessageIdentity(
+            signer=await self._keys.message_signer(record.key, of_authority=True),
+            certificate=record.certificate,
+            chain=record.chain,
+            subject=certificate.subject,
+            subject_key_id=_key_id(certificate),
+        )
+        self._authorities.set_own_identity(authority, identity)
+        return identity
+
     async def prepare_agreement_identity(
         self, authority: str, context: RequestContext
     ) -> AgreementIdentity:

@@ -250,3 +250,31 @@ def test_without_hashAlg_the_digest_is_SHA_512(desk: Desk) -> None:
     other = cert_conf(digest("sha256", answer.certificate))
     wrong = followed(desk, answer, BodyType.CERT_CONF, other, by_mac())
     assert refused(desk, wrong).fail_info is FailInfo.BAD_CERT_ID
+
+
+# --- whose key signs ----------------------------------------------------------------
+
+
+@pytest.mark.requirement("CMP-46")
+def test_the_authority_signs_answers_itself_where_that_is_asked_for(
+    desk: Desk,
+) -> None:
+    own = refused(desk, sent(desk, protected=False))
+    signer = own.check_signature()
+    assert not is_ca(signer)
+    usage = signer.extensions.get_extension_for_class(x509.KeyUsage).value
+    assert usage.digital_signature
+    desk.settings["signer"] = "authority"
+    closed = desk.reply(sent(desk, protected=False).octets)
+    assert closed.status == 503
+    result_of(desk.world.engine.prepare_own_identity("issuing"))
+    answer = refused(desk, sent(desk, protected=False))
+    certificate = answer.check_signature()
+    assert is_ca(certificate)
+    chain = desk.world.engine.chain("issuing")
+    assert answer.message.extra_certs == chain
+
+
+def is_ca(certificate: x509.Certificate) -> bool:
+    found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    return found.value.ca

@@ -16,6 +16,7 @@ from pkid.errors import ErrorCode, PKIError
 from pkid.messages.cmp.body import BodyType
 
 CONFORMANCE: Final = ("rfc", "lcmpp")
+SIGNERS: Final = ("own", "authority")
 RESPONSE_PROTECTION: Final = ("mirror", "signature", "kem")
 
 #: What may become of messages for a CA elsewhere.
@@ -82,6 +83,7 @@ class CMPAlias:
     :ivar allow_sha1: take SHA-1 signatures (MACs with SHA-1 are always taken).
     :ivar response_protection: "mirror" answers as the request was protected,
         "signature" always signs, "kem" always uses the KEM key of the authority.
+    :ivar signer: whose key signs: "own", one made for messages, or the "authority"'s.
     :ivar fresh_salt: draw a new MAC salt for each answer instead of the request's:
         costs a second key derivation.
     :ivar maximum_iterations: refuse MACs that would cost more.
@@ -114,6 +116,7 @@ class CMPAlias:
     message_time_window: timedelta | None = None
     allow_sha1: bool = False
     response_protection: str = "mirror"
+    signer: str = "own"
     fresh_salt: bool = False
     maximum_iterations: int = MAX_ITERATIONS
     tcp_polling: bool = False
@@ -135,6 +138,8 @@ class CMPAlias:
     def __post_init__(self) -> None:
         if self.conformance not in CONFORMANCE:
             raise _fault('conformance is "rfc" or "lcmpp"')
+        if self.signer not in SIGNERS:
+            raise _fault('signer is "own" or "authority"')
         if self.response_protection not in RESPONSE_PROTECTION:
             raise _fault('response_protection is "mirror", "signature" or "kem"')
         if self.response_protection == "kem" and not self.kem:

@@ -79,7 +79,10 @@ class Answers:
 
         :raises PKIError: ``UNAVAILABLE`` when the signer is out of reach.
         """
-        identity = self._engine.message_identity(alias.alias.authority)
+        identities = self._engine.message_identity
+        if alias.signer == "authority":
+            identities = self._engine.own_message_identity
+        identity = identities(alias.alias.authority)
         sender = sender_of(alias, identity, protection, self._random)
         nonce = self._random(NONCE_OCTETS)
         header = _make_header(

@@ -15,6 +15,7 @@ from pkid.engine.authorities import AgreementIdentity, KEMIdentity, MessageIdent
 from pkid.engine.confirmation import Confirmation
 from pkid.engine.credentials import AuthenticationFailure, SharedSecret
 from pkid.engine.elsewhere import Elsewhere
+from pkid.engine.keyarchive import KeyArchive
 from pkid.engine.keygenerators import KeyGenerators
 from pkid.engine.model import (
     CertificateRecord,
@@ -41,6 +42,9 @@ class Engine(Protocol):
 
     @property
     def key_generators(self) -> KeyGenerators: ...
+
+    @property
+    def key_archive(self) -> KeyArchive: ...
 
     @property
     def elsewhere(self) -> Elsewhere: ...
@@ -109,6 +113,8 @@ class Engine(Protocol):
     def chain(self, authority: str) -> tuple[bytes, ...]: ...
 
     def message_identity(self, authority: str) -> MessageIdentity: ...
+
+    def own_message_identity(self, authority: str) -> MessageIdentity: ...
 
     def find_agreement_identity(self, authority: str) -> AgreementIdentity | None: ...
 
