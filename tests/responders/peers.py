@@ -58,6 +58,7 @@ from pkid.messages.crmf import (
     POPOSigningKey,
     ProofOfPossession,
 )
+from tests.responders.cmpmodule import PKIMessage as PKIMessageSpec
 
 NOBODY = GeneralName.directory(Name.build(()))
 HMAC_SHA1 = AlgorithmIdentifier(oids.HMAC_SHA1, der.NULL)
@@ -302,7 +303,7 @@ def polling(cert_req_id: int = 0) -> PollReqContent:
 @lru_cache(maxsize=64)
 def oracle_of(octets: bytes) -> rfc9810.PKIMessage:
     """A message as pyasn1 reads it, which it must write again to the same octets."""
-    oracle, rest = pyasn1_decode(octets, asn1Spec=rfc9810.PKIMessage())
+    oracle, rest = pyasn1_decode(octets, asn1Spec=PKIMessageSpec())
     assert not rest
     assert pyasn1_encode(oracle) == octets
     return oracle
@@ -320,7 +321,7 @@ class Answer:
     @classmethod
     def read(cls, octets: bytes) -> Answer:
         message = PKIMessage.decode(octets)
-        oracle, rest = pyasn1_decode(octets, asn1Spec=rfc9810.PKIMessage())
+        oracle, rest = pyasn1_decode(octets, asn1Spec=PKIMessageSpec())
         assert not rest
         return cls(octets, message, decode_body(message), oracle)
 

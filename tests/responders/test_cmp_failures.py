@@ -22,7 +22,6 @@ from pkid.messages.cmp.header import InfoTypeAndValue
 from pkid.messages.cmp.status import FailInfo, PKIStatus
 from pkid.messages.crmf import KeyUse, POPOPrivKey, PrivKeyMethod, RAVerified
 from pkid.responders.cmp.failures import FAIL_INFO, error_content, rejection
-from pkid.responders.cmp.responder import NOT_YET
 from tests.responders.desk import Desk
 from tests.responders.peers import (
     HMAC_SHA1,
@@ -511,13 +510,6 @@ def test_an_answer_sent_as_a_request_is_badRequest(
 def test_an_unknown_body_is_badRequest(desk: Desk, number: int) -> None:
     answer = desk.ask(message(number, der.sequence(), ByMAC()))
     assert answer.fail_info is FailInfo.BAD_REQUEST
-
-
-@pytest.mark.parametrize("body_type", sorted(NOT_YET))
-def test_what_is_not_served_yet_is_said_so(desk: Desk, body_type: BodyType) -> None:
-    answer = desk.ask(message(body_type, der.sequence(), ByMAC()))
-    assert answer.fail_info is FailInfo.BAD_REQUEST
-    assert "not supported here yet" in answer.status.strings[0]
 
 
 @pytest.mark.requirement("CMP-36", "CMP-43")

@@ -32,6 +32,7 @@ from pkid.messages.cmp.message import decode_body
 from pkid.messages.crmf import CertId, CertReqMsg
 from pkid.messages.pkcs10 import CertificationRequest
 from pkid.responders.cmp.answers import Answers, Sealed
+from pkid.responders.cmp.archiving import Archiving, with_archive_wish
 from pkid.responders.cmp.certification import (
     certification,
     concluded,
@@ -78,6 +79,7 @@ class Enrollment:
         groups: Groups,
         challenges: Challenges,
         key_proofs: KeyProofs,
+        archiving: Archiving,
         delivery: KeyDelivery,
     ) -> None:
         self._engine = engine
@@ -86,6 +88,7 @@ class Enrollment:
         self._groups = groups
         self._challenges = challenges
         self._key_proofs = key_proofs
+        self._archiving = archiving
         self._delivery = delivery
         self._passwords = Passwords(engine)
 
@@ -175,13 +178,20 @@ class Enrollment:
     ) -> EnrollmentRequest:
         """What the engine is asked of one CertReqMsg, alone or one of several."""
         requester = await self._passwords.of_crmf(asked.request, message)
-        proven = asked.proofs.get(message.cert_req.cert_req_id)
+        proven, shown = asked.proofs.get(message.cert_req.cert_req_id), None
         if proven is None:
             shown = await self._key_proofs.check(asked.request, message)
             proven = None if shown is None else shown.proof
         wanted = self._wanted(asked.request, message, proven)
         renews = await self._renews(asked.request, message)
-        return self._enrollment_of(asked, wanted, renews, requester)
+        enrollment = self._enrollment_of(asked, wanted, renews, requester)
+        if not asked.request.alias.alias.key_archive and not message.cert_req.controls:
+            return enrollment
+        return replace(
+            enrollment,
+            possession=with_archive_wish(enrollment.possession, message),
+            archived=await self._archiving.sealed(asked.request, message, shown),
+        )
 
     def _enrollment_of(
         self,

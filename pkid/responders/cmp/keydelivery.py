@@ -124,7 +124,7 @@ def recipient_for(request: Request, message: CertReqMsg) -> Recipient:
     check_version(request.header.pvno, alias, ErrorCode.BAD_REQUEST)
     named = PROTOCOL_ENCR_KEY.find(message.cert_req.controls)
     if named is not None:
-        recipient: Recipient = _recipient_of_key(named, request)
+        recipient: Recipient = recipient_of_control(request, message)
     elif isinstance(request.proven.protection, MACProtection) and request.proven.secret:
         recipient = PasswordRecipient(
             password=request.proven.secret, iterations=ITERATIONS
@@ -136,7 +136,18 @@ def recipient_for(request: Request, message: CertReqMsg) -> Recipient:
     return recipient
 
 
-def _recipient_of_key(spki: bytes, request: Request) -> PublicKeyRecipient:
+def recipient_of_control(request: Request, message: CertReqMsg) -> PublicKeyRecipient:
+    """The key that ``protocolEncrKey`` names for the answer.
+
+    :raises PKIError: ``BAD_REQUEST`` when it is missing or version 2 has no form for
+        it; ``BAD_ALGORITHM``, ``BAD_TEMPLATE`` or ``MALFORMED`` for a bad key.
+    """
+    check_version(request.header.pvno, request.alias, ErrorCode.BAD_REQUEST)
+    spki = PROTOCOL_ENCR_KEY.find(message.cert_req.controls)
+    if spki is None:
+        raise PKIError(
+            ErrorCode.BAD_REQUEST, "protocolEncrKey is missing: whom is the key for?"
+        )
     info = decode_spki(spki)
     key = info.load()
     if not _can_receive(key):

@@ -152,7 +152,7 @@ class KeyProofs:
         try:
             found = await self.open_key(request, key)
             _check_identifier(found, request, template.subject)
-            public = await self._workers.run(_public_of, found.private_key)
+            public = await self._workers.run(public_of, found.private_key)
         except PKIError as error:
             raise _unproven(error) from error
         if not hmac.compare_digest(public, template.spki):
@@ -256,7 +256,7 @@ def _is_subject(named: GeneralName, subject: bytes | None) -> bool:
     )
 
 
-def _public_of(private_key: bytes) -> bytes:
+def public_of(private_key: bytes) -> bytes:
     """SubjectPublicKeyInfo of a private key: a plain function for a worker.
 
     :raises PKIError: ``BAD_REQUEST`` when it is none.

@@ -51,7 +51,6 @@ P10CR_REQ_ID: Final = -1
 
 # Controls that change what the client may rely on: not to be passed over in silence.
 _REFUSED_CONTROLS: Final = {
-    oids.ID_REG_CTRL_PKI_ARCHIVE_OPTIONS: "pkiArchiveOptions",
     oids.ID_REG_CTRL_ALT_CERT_TEMPLATE: "altCertTemplate",
 }
 

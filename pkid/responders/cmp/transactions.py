@@ -109,6 +109,7 @@ _SINGLE: Final = frozenset(
     (
         BodyType.RR,
         BodyType.GENM,
+        BodyType.KRR,
         BodyType.NESTED,
         BodyType.CKUANN,
         BodyType.CANN,
