@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final, TypeVar
 
+from pkid.app.acme_tables import ValidationSettings
 from pkid.app.kinds import ConfigurationError, Fault, Faults
 from pkid.app.presets import apply_presets
 from pkid.app.schema import Reading, Values
@@ -33,13 +34,14 @@ from pkid.app.wholeness import check_whole
 from pkid.engine.aliases import Alias, ApprovalRule, AuthoritySettings
 from pkid.engine.profiles import CertificateProfile, EndEntityProfile
 from pkid.errors import PKIError
+from pkid.responders.acme.aliases import ACMEAlias
 from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.est.aliases import ESTAlias
 from pkid.responders.scep.aliases import SCEPAlias
 from pkid.transports.limits import Limits
 
 BUILT_IN: Final = "built-in configuration"
-_REPLACED: Final = ("listener", "cmp", "est", "scep")
+_REPLACED: Final = ("listener", "cmp", "est", "scep", "acme")
 _JOINED: Final = ("certificate_profile", "end_entity_profile", "approval")
 _ALIAS_FIELDS: Final = frozenset(Alias.__slots__)
 
@@ -159,6 +161,8 @@ def _build(reading: Reading, source: str, faults: Faults) -> Configuration:
         listeners=_each(reading, "listener.*", Listener),
         cmp_aliases=_aliases(reading, faults, "cmp", CMPAlias),
         est_aliases=_aliases(reading, faults, "est", ESTAlias),
+        acme_aliases=_aliases(reading, faults, "acme", ACMEAlias),
+        validation=_make(ValidationSettings, reading.of("validation")),
         scep_aliases=_aliases(reading, faults, "scep", SCEPAlias),
         validators=_each(reading, "validator.*", ValidatorSettings),
         publishers=_each(reading, "publisher.*", PublisherSettings),

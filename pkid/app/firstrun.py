@@ -5,6 +5,7 @@
     root.pem chain.pem       trust anchor; issuing CA (a client sends or holds both)
     cmp.secret               the secret of the first-run reference
     est.secret est.netrc     the password of the first-run user; the same for curl
+    acme.secret acme.hmac    an external account key, and as clients take it
     scep.challenge scep.options   a challenge; the same for strongSwan's pki
     admin.pem admin.key admin.p12
     credentials.toml         addresses and secrets, in place once all listeners accept
@@ -42,7 +43,7 @@ from pkid.app.identities import ADMINISTRATOR, administrator, encode_chain
 from pkid.app.kinds import quote
 from pkid.app.readme import Doors, readme
 from pkid.engine.credentials import NewSecret
-from pkid.engine.model import CredentialKind, RequestContext
+from pkid.engine.model import UNBOUND, CredentialBinding, CredentialKind, RequestContext
 from pkid.storage.directory import make_private_directory, write_atomically
 
 DIRECTORY: Final = "first-run"
@@ -53,6 +54,12 @@ CODE_FILE: Final = "est.secret"
 NETRC_FILE: Final = "est.netrc"
 CHALLENGE_FILE: Final = "scep.challenge"
 OPTIONS_FILE: Final = "scep.options"
+EAB_FILE: Final = "acme.secret"
+HMAC_FILE: Final = "acme.hmac"
+#: What the external account key of a try-out vouches for.
+_VOUCHED: Final = CredentialBinding(
+    alternative_names=("dns:pkid.test", "dns:*.pkid.test")
+)
 README: Final = "README.txt"
 REFERENCE: Final = "first-run"
 SECRET_OCTETS: Final = 20
@@ -99,6 +106,9 @@ class FirstRun:
         challenge = await self._make_challenge(house, alias)
         line = f"--password {challenge}\n"
         write_atomically(self.directory / OPTIONS_FILE, line.encode())
+        eab = CredentialKind.ACME_EAB
+        key = await self._make_secret(house, eab, EAB_FILE, alias, _VOUCHED)
+        write_atomically(self.directory / HMAC_FILE, f"{_base64url(key)}\n".encode())
         chain = house.engine.chain(authority)
         write_atomically(self.directory / "root.pem", encode_chain(chain[-1:]))
         write_atomically(self.directory / "chain.pem", encode_chain(chain[:-1]))
@@ -121,7 +131,12 @@ class FirstRun:
     # --- the secret -------------------------------------------------------------
 
     async def _make_secret(
-        self, house: House, kind: CredentialKind, file: str, alias: str
+        self,
+        house: House,
+        kind: CredentialKind,
+        file: str,
+        alias: str,
+        binding: CredentialBinding = UNBOUND,
     ) -> str:
         path = self.directory / file
         stored = await house.store.find_credential(kind, REFERENCE)
@@ -137,7 +152,13 @@ class FirstRun:
                 )
                 stored = None
         if stored is None:
-            new = NewSecret(kind=kind, reference=REFERENCE, secret=value, alias=alias)
+            new = NewSecret(
+                kind=kind,
+                reference=REFERENCE,
+                secret=value,
+                alias=alias,
+                binding=binding,
+            )
             await house.engine.administration.add_secret(new, _ACTOR, _CONTEXT)
         return value.decode("ascii")
 
@@ -181,7 +202,7 @@ class FirstRun:
     # --- credentials.toml -------------------------------------------------------
 
     def _credentials(self, doors: Doors) -> bytes:
-        secret, code, challenge, password = self._values()
+        secret, code, challenge, eab, password = self._values()
         lines = ["# Addresses and secrets of the first start of pkid.", "", "[cmp]"]
         if doors.cmp_url:
             lines.append(f"url = {quote(doors.cmp_url)}")
@@ -191,16 +212,20 @@ class FirstRun:
         lines += ["", "[est]"]
         if doors.est_url:
             lines.append(f"url = {quote(doors.est_url)}")
-        lines += [f"user = {quote(REFERENCE)}", f"password = {quote(code)}"]
+        lines += [f"username = {quote(REFERENCE)}", f"password = {quote(code)}"]
         lines += ["", "[scep]"]
         if doors.scep_url:
             lines.append(f"url = {quote(doors.scep_url)}")
         lines.append(f"challenge = {quote(challenge)}")
+        lines += ["", "[acme]"]
+        if doors.acme_directory:
+            lines.append(f"directory = {quote(doors.acme_directory)}")
+        lines += [f"eab_kid = {quote(REFERENCE)}", f"eab_hmac_key = {quote(eab)}"]
         lines += ["", "[rest]", f"p12_password = {quote(password)}", ""]
         return "\n".join(lines).encode()
 
-    def _values(self) -> tuple[str, str, str, str]:
-        """CMP secret, EST password, SCEP challenge and that of the PKCS #12 file.
+    def _values(self) -> tuple[str, str, str, str, str]:
+        """CMP secret, EST password, SCEP challenge, EAB key, PKCS #12 password.
 
         Those of ``credentials.toml`` once it is complete.
         """
@@ -208,9 +233,14 @@ class FirstRun:
         if self.is_done:
             found = tomllib.loads(path.read_text("utf-8"))
             secret, code = found["cmp"]["secret"], found["est"]["password"]
-            challenge = found["scep"]["challenge"]
-            return secret, code, challenge, found["rest"]["p12_password"]
-        names = (SECRET_FILE, CODE_FILE, CHALLENGE_FILE)
+            challenge, eab = found["scep"]["challenge"], found["acme"]["eab_hmac_key"]
+            return secret, code, challenge, eab, found["rest"]["p12_password"]
+        names = (SECRET_FILE, CODE_FILE, CHALLENGE_FILE, HMAC_FILE)
         files = (self.directory / name for name in names)
-        secret, code, challenge = (one.read_text("utf-8").strip() for one in files)
-        return secret, code, challenge, self._password
+        secret, code, challenge, eab = (one.read_text("utf-8").strip() for one in files)
+        return secret, code, challenge, eab, self._password
+
+
+def _base64url(text: str) -> str:
+    """A MAC key as ACME clients take it."""
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode("ascii")

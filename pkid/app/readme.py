@@ -20,6 +20,7 @@ class Doors:
     :ivar cmp_tcp: "host:port" over raw TCP; "" likewise.
     :ivar est_url: base of EST's operations; "" likewise.
     :ivar scep_url: of SCEP; "" likewise.
+    :ivar acme_directory: URL; "" likewise.
     :ivar crl_file: the issuing CA's revocation list as a file.
     """
 
@@ -27,6 +28,7 @@ class Doors:
     cmp_tcp: str = ""
     est_url: str = ""
     scep_url: str = ""
+    acme_directory: str = ""
     crl_file: str = ""
 
 
@@ -43,6 +45,8 @@ def readme(directory: Path, doors: Doors, *, reference: str) -> str:
         parts.append(_est_commands(directory, doors.est_url))
     if doors.scep_url:
         parts.append(_scep_commands(directory, doors.scep_url))
+    if doors.acme_directory:
+        parts.append(_acme_commands(directory, doors.acme_directory, reference))
     parts.append(_outlook(directory))
     return "\n".join(parts)
 
@@ -146,6 +150,27 @@ EST, by curl, which reads user and password from their file:
     openssl base64 -d -in cert5.b64 \\
         | openssl pkcs7 -inform DER -print_certs -out cert5.pem
     openssl verify -CAfile $F/root.pem -untrusted $F/chain.pem cert5.pem
+"""
+
+
+def _acme_commands(directory: Path, url: str, reference: str) -> str:
+    first = quote(str(directory))
+    return f"""\
+ACME, by lego, whose account is vouched for by the external account key of this try-out;
+that key speaks for all names below pkid.test, so that nothing has to be proven:
+
+    F={first}
+
+    # a certificate, and another one for the same name
+    LEGO_CA_CERTIFICATES=$F/root.pem lego --accept-tos --email you@pkid.test --eab \\
+        --kid {reference} --hmac "$(cat $F/acme.hmac)" --server {url} \\
+        --domains www.pkid.test --http --http.port 127.0.0.1:5002 --path lego run
+    openssl verify -CAfile $F/root.pem -untrusted $F/chain.pem \\
+        lego/certificates/www.pkid.test.crt
+    LEGO_CA_CERTIFICATES=$F/root.pem lego --accept-tos --email you@pkid.test \\
+        --server {url} \\
+        --domains www.pkid.test --http --http.port 127.0.0.1:5002 --path lego \\
+        renew --days 3650
 """
 
 

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from pkid.app.actions import Desk
 from pkid.app.authorityactions import AuthorityDesk
 from pkid.app.control import ControlResponder, ControlSocket
+from pkid.app.controlling import outside_view
 from pkid.app.firstrun import FirstRun
 from pkid.app.health import OperationsResponder
 from pkid.app.house import House, open_house
@@ -32,13 +33,14 @@ from pkid.app.listening import Listeners, encode_listeners
 from pkid.app.loops import Chore, Loop
 from pkid.app.publishers import PublisherMaterial, Publishers
 from pkid.app.resources import SOCKET
-from pkid.app.serving import Rooms, find_doors, serve
+from pkid.app.serving import Rooms, acme_bases, find_doors, serve
 from pkid.app.settings import Configuration
 from pkid.app.upstreams import UpstreamMaterial, Upstreams
 from pkid.app.validators import ValidatorMaterial, Validators
 from pkid.engine.aliases import Policies
 from pkid.errors import PKIError
 from pkid.keys.secrets import Secret
+from pkid.responders.acme.responder import ACMEResponder
 from pkid.responders.base import Responder
 from pkid.responders.cmp.responder import CMPResponder
 from pkid.responders.est.responder import ESTResponder
@@ -112,6 +114,16 @@ class Running:
             situation.reactor, house.clock, house.publisher, situation.publishers
         )
         self._tls: TLSContext | None = None
+        self._acme = ACMEResponder(
+            house.engine,
+            lambda: situation.configuration().acme_aliases,
+            policies=situation.policies,
+            prover=outside_view(
+                situation.reactor, lambda: situation.configuration().validation
+            ),
+            bases=self._acme_bases,
+            clock=house.clock,
+        )
         self._est_tls: TLSContext | None = None
         self._loops: list[Loop] = []
         self._control = ControlSocket(situation.state / SOCKET, situation.reactor)
@@ -241,6 +253,14 @@ class Running:
         if text and is_terminal():
             tell(f"\n{text}\n")
 
+    def _acme_bases(self) -> frozenset[str]:
+        configuration = self._situation.configuration()
+        return acme_bases(
+            configuration.listeners,
+            self._situation.listeners.addresses(),
+            configuration.general.public_url,
+        )
+
     def _first_alias(self) -> str:
         aliases = self._situation.configuration().cmp_aliases
         return FIRST_ALIAS if FIRST_ALIAS in aliases else next(iter(aliases), "")
@@ -262,6 +282,7 @@ class Running:
                 clock=self._house.clock,
                 workers=self._house.workers,
             ),
+            "acme": self._acme,
             "ndes": NDESResponder(
                 self._house.engine,
                 lambda: situation.configuration().scep_aliases,
@@ -333,6 +354,8 @@ class Running:
                 5,
                 lambda: self._publishers.publish_elsewhere(engine),
             ),
+            Chore("orders that were approved", 2, self._acme.orders.settle),
+            Chore("removal of old orders", 60, self._sweep_orders),
             Chore("expiry of approval requests", 60, engine.expire_requests),
             Chore("signature of the audit head", 60, self._checkpoint),
             Chore("removal of old transactions", 60, engine.sweep_transactions),
@@ -342,6 +365,10 @@ class Running:
 
     def _checkpoint(self) -> Awaitable[int]:
         return self._house.engine.checkpoint_audit(self._authority())
+
+    async def _sweep_orders(self) -> int:
+        await self._house.engine.accounts.sweep()
+        return 1
 
     async def _rotate(self) -> int:
         for context in (self._tls, self._est_tls):

@@ -11,7 +11,7 @@ from pkid.app.house import House
 from pkid.app.listening import Address, Listeners
 from pkid.app.readme import Doors
 from pkid.app.settings import Listener
-from pkid.app.tables import EST_SERVICE, SCEP_SERVICE, TCP_SERVICE
+from pkid.app.tables import ACME_SERVICE, EST_SERVICE, SCEP_SERVICE, TCP_SERVICE
 from pkid.responders.base import Responder
 from pkid.transports.cmptcp import CMPTCPFactory
 from pkid.transports.connections import ConnectionFactory
@@ -23,6 +23,7 @@ from pkid.transports.site import (
     OPERATIONS_ROUTES,
     STATUS_ROUTES,
     Site,
+    acme_routes,
     cmp_routes,
     est_routes,
     scep_routes,
@@ -32,6 +33,8 @@ from pkid.transports.tls import TLSContext, TLSListenerFactory
 CMP_PATH: Final = "/.well-known/cmp/p/"
 EST_PATH: Final = "/.well-known/est"
 SCEP_PATH: Final = "/scep/"
+ACME_PATH: Final = "/acme/"
+HTTPS_PORT: Final = 443
 NDES: Final = "ndes"
 
 
@@ -100,6 +103,7 @@ def _front(
             *cmp_routes(default_alias=listener.alias, at_root=at_root),
             *est_routes(default_alias=listener.alias),
             *scep_routes(default_alias=listener.alias),
+            *acme_routes(),
             *STATUS_ROUTES,
             *OPERATIONS_ROUTES,
         ),
@@ -119,7 +123,7 @@ def find_doors(
 ) -> Doors:
     """Where the first-run alias is reached; plain HTTP before HTTPS."""
     host = urlsplit(public_url).hostname or "127.0.0.1"
-    cmp_url = cmp_tcp = est_url = scep_url = ""
+    cmp_url = cmp_tcp = est_url = scep_url = acme_directory = ""
     for name in sorted(settings, key=lambda one: settings[one].tls):
         listener, address = settings[name], addresses[name]
         if address.path:
@@ -134,4 +138,33 @@ def find_doors(
             est_url = est_url or f"{scheme}://{place}{EST_PATH}"
         if SCEP_SERVICE in listener.serves:
             scep_url = scep_url or f"{scheme}://{place}{SCEP_PATH}{listener.alias}"
-    return Doors(cmp_url=cmp_url, cmp_tcp=cmp_tcp, est_url=est_url, scep_url=scep_url)
+        if ACME_SERVICE in listener.serves:
+            found = f"{scheme}://{place}{ACME_PATH}{listener.alias}/directory"
+            acme_directory = acme_directory or found
+    return Doors(
+        cmp_url=cmp_url,
+        cmp_tcp=cmp_tcp,
+        est_url=est_url,
+        scep_url=scep_url,
+        acme_directory=acme_directory,
+    )
+
+
+def acme_bases(
+    settings: Mapping[str, Listener],
+    addresses: Mapping[str, Address],
+    public_url: str,
+) -> frozenset[str]:
+    """All that ACME listeners may be called by: "https://host:port"."""
+    named = urlsplit(public_url).hostname or ""
+    hosts = {"localhost", "127.0.0.1", "[::1]", named} - {""}
+    found: set[str] = set()
+    for name, listener in settings.items():
+        port = addresses[name].port
+        if ACME_SERVICE not in listener.serves or not port:
+            continue
+        for host in (*hosts, addresses[name].reachable("localhost").rpartition(":")[0]):
+            found.add(f"https://{host}:{port}")
+            if port == HTTPS_PORT:
+                found.add(f"https://{host}")
+    return frozenset(found)

@@ -9,15 +9,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from pkid.app.acme_tables import ValidationSettings
 from pkid.app.endpoints import Endpoint
 from pkid.app.upstream_tables import UpstreamSettings
 from pkid.engine.aliases import Alias, ApprovalRule, AuthoritySettings
 from pkid.engine.profiles import CertificateProfile, EndEntityProfile
+from pkid.responders.acme.aliases import ACMEAlias
 from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.est.aliases import ESTAlias
 from pkid.responders.scep.aliases import SCEPAlias
 from pkid.transports.cmptcp import FRAMINGS
 from pkid.transports.limits import Limits
+
+Entrance = CMPAlias | ESTAlias | SCEPAlias | ACMEAlias
 
 DEFAULT_PUBLIC_URL = "http://127.0.0.1:8080"
 
@@ -148,6 +152,8 @@ class Configuration:
     cmp_aliases: Mapping[str, CMPAlias] = field(default_factory=dict)
     cmp_upstreams: Mapping[str, UpstreamSettings] = field(default_factory=dict)
     est_aliases: Mapping[str, ESTAlias] = field(default_factory=dict)
+    acme_aliases: Mapping[str, ACMEAlias] = field(default_factory=dict)
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
     scep_aliases: Mapping[str, SCEPAlias] = field(default_factory=dict)
     validators: Mapping[str, ValidatorSettings] = field(default_factory=dict)
     publishers: Mapping[str, PublisherSettings] = field(default_factory=dict)
@@ -159,6 +165,12 @@ class Configuration:
 
     def entrances(self) -> Iterator[Alias]:
         """What the engine knows of each entrance, of all protocols."""
-        for aliases in (self.cmp_aliases, self.est_aliases, self.scep_aliases):
+        tables: tuple[Mapping[str, Entrance], ...] = (
+            self.cmp_aliases,
+            self.est_aliases,
+            self.scep_aliases,
+            self.acme_aliases,
+        )
+        for aliases in tables:
             for one in aliases.values():
                 yield one.alias

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from pkid.app.acme_tables import VALIDATION, acme_alias_table
+from pkid.app.cmp_tables import cmp_alias_table
 from pkid.app.endpoints import Endpoint, decode_endpoint
 from pkid.app.est_tables import est_alias_table
 from pkid.app.kinds import (
@@ -30,8 +32,6 @@ from pkid.app.kinds import (
     choice,
     member,
 )
-from pkid.app.presets import KEY as PRESET_KEY
-from pkid.app.presets import PRESETS
 from pkid.app.profile_tables import CERTIFICATE_PROFILE, END_ENTITY_PROFILE
 from pkid.app.publisher_tables import PUBLISHER
 from pkid.app.scep_tables import VALIDATOR, scep_alias_table
@@ -46,7 +46,6 @@ from pkid.app.settings import (
 )
 from pkid.app.upstream_tables import UPSTREAM
 from pkid.engine.aliases import (
-    Alias,
     ApprovalRule,
     Authentication,
     AuthoritySettings,
@@ -60,19 +59,12 @@ from pkid.engine.aliases import (
 from pkid.engine.model import PossessionMethod
 from pkid.engine.namerules import check_alternative_name_rule, check_subject_rule
 from pkid.errors import PKIError
-from pkid.responders.cmp.aliases import (
-    CONFORMANCE,
-    QUIRKS,
-    RESPONSE_PROTECTION,
-    SIGNERS,
-    UPSTREAM_MODES,
-    CMPAlias,
-)
 from pkid.transports.cmptcp import FRAMINGS
 from pkid.transports.limits import Limits
 
-HTTP_SERVICES: Final = ("cmp", "est", "scep", "status", "operations")
+HTTP_SERVICES: Final = ("cmp", "est", "scep", "acme", "status", "operations")
 EST_SERVICE: Final = "est"
+ACME_SERVICE: Final = "acme"
 SCEP_SERVICE: Final = "scep"
 TCP_SERVICE: Final = "cmp-tcp"
 
@@ -389,141 +381,9 @@ ENTRANCE_KEYS: Final = (
         " (RFC 4514). Their certificates need the extended key usage cmcRA too.",
     ),
 )
-CMP_ALIAS = Table(
-    path="cmp.alias.*",
-    doc="One CMP entrance: the label in the URL, or the alias of a TCP listener. A"
-    " file that has any `[cmp.alias.*]` replaces all built-in ones.",
-    records=(Alias, CMPAlias),
-    given=("name", "protocol", "alias", "sha1_possession", "change_names"),
-    keys=(
-        Key(
-            PRESET_KEY,
-            choice("", *PRESETS),
-            "Defaults for a kind of equipment, listed below; keys of the file win.",
-        ),
-        *ENTRANCE_KEYS,
-        Key(
-            "conformance",
-            choice(*CONFORMANCE),
-            "`rfc`: RFC 9810, tolerant, as old clients need it. `lcmpp`: every rule"
-            " of the lightweight profile (RFC 9483) too.",
-        ),
-        Key("implicit_confirm", Flag(), "Grant implicit confirmation when asked."),
-        Key(
-            "confirm_wait",
-            DURATION,
-            "How long a client may take to confirm; then the certificate is revoked.",
-        ),
-        Key(
-            "message_time_window",
-            Optional(DURATION),
-            "How far a message's time may be off; left out: not checked.",
-            example='"5m"',
-        ),
-        Key("allow_sha1", Flag(), "Accept SHA-1 in signatures of messages."),
-        Key(
-            "response_protection",
-            choice(*RESPONSE_PROTECTION),
-            "Protect answers as the request was, always by signature, or always by a"
-            " MAC from the CA's KEM key.",
-        ),
-        Key(
-            "signer",
-            choice(*SIGNERS),
-            "Whose key signs answers: `own`, one made for messages, or the"
-            " `authority`'s, whose certificate should then allow digitalSignature.",
-        ),
-        Key(
-            "unprotected_requests",
-            Flag(),
-            "Accept requests without any protection, from anybody who reaches the"
-            " listener: only with an approval rule, or where the network itself"
-            " tells who asks.",
-        ),
-        Key(
-            "kem",
-            Flag(),
-            "Accept MACs from KEM keys: of clients with KEM certificates of this PKI,"
-            " and of the CA itself, which then gets a KEM certificate.",
-        ),
-        Key(
-            "agreement",
-            Flag(),
-            "Accept MACs from Diffie-Hellman keys (P-256): the CA then gets a key"
-            " agreement certificate.",
-        ),
-        Key("fresh_salt", Flag(), "A fresh salt in each MAC-protected answer."),
-        Key(
-            "maximum_iterations",
-            Whole(100, 100_000),
-            "Most iterations that a MAC may ask for.",
-        ),
-        Key("tcp_polling", Flag(), "Offer polling at the level of TCP records."),
-        Key("ca_pubs", Flag(), "Send the root as caPubs in an initial answer."),
-        Key("extra_certs_root", Flag(), "Send the root among extraCerts."),
-        Key(
-            "several_requests",
-            Flag(),
-            "Take messages that ask for more than one certificate.",
-        ),
-        Key(
-            "poll_after",
-            Optional(DURATION),
-            "When a waiting client is told to ask again; left out: as the approval"
-            " rule says.",
-            example='"30s"',
-        ),
-        Key(
-            "encrypted_value",
-            Flag(),
-            "Answer clients of version 2 with `EncryptedValue`, deprecated, where a"
-            " certificate or a key must be encrypted; else they need version 3.",
-        ),
-        Key(
-            "key_transport",
-            choice("oaep", "pkcs1"),
-            "How content keys are encrypted to RSA keys.",
-        ),
-        Key(
-            "registration_token",
-            Flag(),
-            "Take an unprotected ir, cr or p10cr whose body has the secret: regToken,"
-            " or challengePassword of a PKCS #10. `name_rule` makes the secret's"
-            " reference of the subject. The secret travels as it is: use TLS, and"
-            " secrets for one use.",
-        ),
-        Key(
-            "profile_by_reference",
-            Flag(),
-            "The reference value of a shared secret names the certificate profile"
-            " (which must be among `profiles`), as EJBCA's KeyId does.",
-        ),
-        Key(
-            "cross_certify",
-            NAMES,
-            "CAs of other PKIs that are certified here by ccr, as `[vendor.*]` with"
-            " the CA's certificate as its anchor. Nobody else asks here then, and the"
-            " certificate profile is one of a CA.",
-        ),
-        Key("raverified", Flag(), "Accept raVerified from listed authorities."),
-        Key("quirks", ListOf(choice(*QUIRKS), frozenset), "Leniencies, by name."),
-        Key(
-            "upstream",
-            TEXT,
-            "Name of the CA elsewhere (`[cmp.upstream.*]`) that this entrance stands"
-            " before; empty: certificates are issued here. `authority` may then be left"
-            " out: certificates are recorded under the name of that CA.",
-        ),
-        Key(
-            "upstream_mode",
-            choice(*UPSTREAM_MODES),
-            "`forward`: messages pass as they are. `protect`: each goes on inside a"
-            " message signed by us. `reprotect`: each is verified here, and what it"
-            " asks goes on under our own signature.",
-        ),
-    ),
-)
+CMP_ALIAS = cmp_alias_table(ENTRANCE_KEYS)
 EST_ALIAS = est_alias_table(ENTRANCE_KEYS)
+ACME_ALIAS = acme_alias_table(ENTRANCE_KEYS)
 SCEP_ALIAS = scep_alias_table(ENTRANCE_KEYS)
 APPROVAL = Table(
     path="approval.*",
@@ -646,6 +506,8 @@ SHAPE: Final = Shape(
         CMP_ALIAS,
         UPSTREAM,
         EST_ALIAS,
+        ACME_ALIAS,
+        VALIDATION,
         SCEP_ALIAS,
         VALIDATOR,
         PUBLISHER,

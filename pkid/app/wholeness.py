@@ -6,12 +6,15 @@ at start, not a refusal on the day of the first request.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Collection, Iterator
 
+from pkid.app.acme_tables import ValidationSettings
+from pkid.app.controlling import decode_resolver
 from pkid.app.kinds import Fault, Faults, suggestion
 from pkid.app.presets import PRESETS
 from pkid.app.settings import Configuration, Listener, ValidatorSettings
-from pkid.app.tables import EST_SERVICE, SCEP_SERVICE, TCP_SERVICE
+from pkid.app.tables import ACME_SERVICE, EST_SERVICE, SCEP_SERVICE, TCP_SERVICE
 from pkid.app.upstream_tables import UpstreamSettings
 from pkid.engine.aliases import Alias, Authentication
 from pkid.engine.profiles import ProfileKind
@@ -28,15 +31,8 @@ def check_whole(configuration: Configuration, faults: Faults) -> None:
 
 
 def _faults(configuration: Configuration) -> Iterator[Fault]:
-    for name, alias in configuration.cmp_aliases.items():
-        yield from _alias_faults(f"cmp.alias.{name}", alias.alias, configuration)
-        yield from _preset_faults(f"cmp.alias.{name}", alias, configuration)
-        yield from _upstream_faults(f"cmp.alias.{name}", alias, configuration)
-    for name, entrance in configuration.est_aliases.items():
-        yield from _alias_faults(f"est.alias.{name}", entrance.alias, configuration)
-    for name, scep in configuration.scep_aliases.items():
-        yield from _alias_faults(f"scep.alias.{name}", scep.alias, configuration)
-        yield from _scep_faults(f"scep.alias.{name}", scep, configuration)
+    yield from _entrance_faults(configuration)
+    yield from _validation_faults(configuration.validation)
     for listener in configuration.listeners.values():
         yield from _listener_faults(listener, configuration)
     for name, validator in configuration.validators.items():
@@ -46,6 +42,20 @@ def _faults(configuration: Configuration) -> Iterator[Fault]:
     for name, rule in configuration.approval_rules.items():
         if rule.approvers and rule.needed > len(rule.approvers):
             yield Fault(f"approval.{name}.needed", "is more than there are approvers")
+
+
+def _entrance_faults(configuration: Configuration) -> Iterator[Fault]:
+    for name, alias in configuration.cmp_aliases.items():
+        yield from _alias_faults(f"cmp.alias.{name}", alias.alias, configuration)
+        yield from _preset_faults(f"cmp.alias.{name}", alias, configuration)
+        yield from _upstream_faults(f"cmp.alias.{name}", alias, configuration)
+    for name, entrance in configuration.est_aliases.items():
+        yield from _alias_faults(f"est.alias.{name}", entrance.alias, configuration)
+    for name, scep in configuration.scep_aliases.items():
+        yield from _alias_faults(f"scep.alias.{name}", scep.alias, configuration)
+        yield from _scep_faults(f"scep.alias.{name}", scep, configuration)
+    for name, directory in configuration.acme_aliases.items():
+        yield from _alias_faults(f"acme.alias.{name}", directory.alias, configuration)
 
 
 def _alias_faults(
@@ -160,10 +170,26 @@ def _listener_faults(
         )
         if not listener.tls:
             yield Fault(f"{where}.tls", "must be true: EST is spoken in TLS only")
+    if ACME_SERVICE in listener.serves and not listener.tls:
+        yield Fault(f"{where}.tls", "must be true: ACME is spoken in TLS only")
     if SCEP_SERVICE in listener.serves:
         yield from _unknown(
             f"{where}.alias", [listener.alias], configuration.scep_aliases
         )
+
+
+def _validation_faults(settings: ValidationSettings) -> Iterator[Fault]:
+    for text in settings.resolvers:
+        try:
+            decode_resolver(text)
+        except ValueError:
+            yield Fault("validation.resolvers", f"is no address and port: {text}")
+    for name in ("allow", "deny"):
+        for text in getattr(settings, name):
+            try:
+                ipaddress.ip_network(text)
+            except ValueError:
+                yield Fault(f"validation.{name}", f"is no network: {text}")
 
 
 def _scep_faults(

@@ -67,6 +67,7 @@ from pkid.engine.model import (
     TransactionRecord,
 )
 from pkid.engine.ocsp import StatusAnswers
+from pkid.engine.passphrases import Passphrases
 from pkid.engine.ports import (
     AppendAudit,
     CertificateQuery,
@@ -120,6 +121,7 @@ class CertificateAuthority:
     :ivar key_generators: the identities that sign keys made for others.
     :ivar key_archive: seals private keys, and opens them for their owners.
     :ivar sealing: seals secrets that a protocol keeps in its transactions.
+    :ivar passphrases: keeps revocation passphrases.
     :ivar clock_guard: whether the clock jumped (`ClockGuard.jump`).
     :ivar crls: CRLs; coroutines too.
     :ivar status: answers of OCSP, coroutines too.
@@ -133,6 +135,9 @@ class CertificateAuthority:
         self._clock = suppliers.clock
         self._workers = suppliers.workers
         self._policies = policies
+        self.passphrases = Passphrases(
+            suppliers.store, suppliers.box, suppliers.clock, suppliers.random
+        )
         self._authorities = Authorities(suppliers.store, suppliers.keys)
         self._identification = Identification(suppliers.store, self._authorities.line)
         self._box = suppliers.box

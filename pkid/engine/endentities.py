@@ -83,6 +83,7 @@ def check_right_to(entity: EndEntity, requester: Requester) -> None:
         requester.kind in _TRUSTED
         or requester.entity == entity.name
         or (requester.identity == entity.made_by and _is_somebody(requester))
+        or _has_proven_the_same(entity, requester)
     ):
         return
     raise PKIError(
@@ -91,6 +92,17 @@ def check_right_to(entity: EndEntity, requester: Requester) -> None:
         hint=f"entity {entity.name} was made by {entity.made_by}; renew with its own"
         f" certificate, or bind the secret to it: pkid secret add --entity"
         f" {entity.name}",
+    )
+
+
+def _has_proven_the_same(entity: EndEntity, requester: Requester) -> bool:
+    """Whether what made the entity was proof of control, and here is the same proof.
+
+    An account gets no certificate for a name that it has not proven to control; who
+    controls a name today may have what an earlier holder of it had.
+    """
+    return requester.kind is RequesterKind.ACCOUNT and entity.made_by.startswith(
+        "account:"
     )
 
 
@@ -140,9 +152,17 @@ def from_request(
     )
 
 
-def rearmed(entity: EndEntity) -> EndEntity:
-    """The entity, open for one new enrolment (factory reset, board swap)."""
-    return replace(entity, status=EntityStatus.NEW, enrollments_left=1)
+def rearmed(entity: EndEntity, unit: str = "") -> EndEntity:
+    """The entity, open for one new enrolment (factory reset, board swap).
+
+    :param unit: of the same vendor, that takes the place of the one before.
+    :raises PKIError: ``BAD_REQUEST`` for an entity that is no vendor's unit.
+    """
+    vendor = entity.vendor.partition("|")[0]
+    if unit and not vendor:
+        raise PKIError(ErrorCode.BAD_REQUEST, "the end entity is no vendor's unit")
+    pattern = vendor_pattern(vendor, unit) if unit else entity.vendor
+    return replace(entity, status=EntityStatus.NEW, enrollments_left=1, vendor=pattern)
 
 
 def vendor_pattern(vendor: str, unit: str) -> str:

@@ -86,7 +86,7 @@ class Signed:
     generated: GeneratedKey | None = None
 
 
-def _nothing(_: Issued) -> tuple[Write, ...]:
+def nothing_more(_: Issued) -> tuple[Write, ...]:
     return ()
 
 
@@ -131,7 +131,7 @@ class Enrollment:
         *,
         alias: Alias | None = None,
         authority: Authority | None = None,
-        extra: Callable[[Issued], tuple[Write, ...]] = _nothing,
+        extra: Callable[[Issued], tuple[Write, ...]] = nothing_more,
     ) -> Outcome:
         """The path, from an authenticated request to a durable outcome.
 

@@ -461,6 +461,7 @@ class CredentialKind(enum.Enum):
     NDES = "ndes"  # user and password of who may have challenges by page
     ACME_EAB = "acme-eab"
     KEY_ENCRYPTION = "key-encryption"
+    REVOCATION = "revocation"  # a passphrase that revokes, and does nothing else
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -238,6 +238,13 @@ class InsertCRL:
 
 
 @dataclass(frozen=True, slots=True)
+class InsertArchivedKey:
+    """An archived private key; conflicts on the certificate."""
+
+    record: ArchivedKey
+
+
+@dataclass(frozen=True, slots=True)
 class InsertKeyHandle:
     """A key of ours; conflicts on its name and on its public key (SEC-111)."""
 
@@ -245,13 +252,6 @@ class InsertKeyHandle:
 
 
 @dataclass(frozen=True, slots=True)
-@dataclass(frozen=True, slots=True)
-class InsertArchivedKey:
-    """An archived private key; conflicts on the certificate."""
-
-    record: ArchivedKey
-
-
 class InsertAccount:
     """A new account; conflicts on its id, and on its key at the same entrance."""
 
@@ -324,6 +324,7 @@ Write = (
     | UpdateAuthority
     | InsertCRL
     | InsertKeyHandle
+    | InsertArchivedKey
     | InsertAccount
     | UpdateAccount
     | InsertOrder
@@ -333,7 +334,6 @@ Write = (
 )
 
 
-    | InsertArchivedKey
 class WriteConflict(PKIError):
     """A write met a state it did not expect; nothing of its unit was stored."""
 
@@ -422,6 +422,10 @@ class Store(Protocol):
         self, status: TransactionStatus, before: datetime, limit: int
     ) -> Sequence[TransactionRecord]: ...
 
+    async def count_transactions(self, status: TransactionStatus, limit: int) -> int:
+        """How many there are of one status, counted no further than ``limit``."""
+        ...
+
     async def find_credential(
         self, kind: CredentialKind, reference: str
     ) -> Credential | None: ...
@@ -509,6 +513,10 @@ class Store(Protocol):
 
     async def find_key_handle(self, name: str) -> KeyHandleRecord | None: ...
 
+    async def archived_keys(self, entity: str, limit: int) -> Sequence[ArchivedKey]:
+        """Archived private keys of an end entity, newest first."""
+        ...
+
     async def own_keys(self) -> Sequence[bytes]:
         """SubjectPublicKeyInfo of all our own keys."""
         ...
@@ -528,10 +536,6 @@ class Store(Protocol):
     async def audit_head(self) -> tuple[int, bytes]:
         """Sequence and digest of the last audit record; (0, 32 zero octets) if none."""
         ...
-    async def archived_keys(self, entity: str, limit: int) -> Sequence[ArchivedKey]:
-        """Archived private keys of an end entity, newest first."""
-        ...
-
 
     def audit_records(self, after: int = 0) -> AsyncIterator[AuditRecord]:
         """All audit records in order, from ``after`` on, in bounded slices."""
@@ -826,3 +830,47 @@ class Workers(Protocol):
 
         :raises PKIError: ``BUSY`` when too many wait.
         """
+
+
+# --- control of identifiers ------------------------------------------------------
+
+
+class ControlError(PKIError):
+    """Control of an identifier was not shown.
+
+    :ivar kind: "dns", "connection", "tls", "unauthorized", "incorrectResponse", "caa".
+    """
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(ErrorCode.NOT_AUTHORIZED, detail)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlQuestion:
+    """What a client says it has put where only who controls the identifier can.
+
+    :ivar method: "http-01", "dns-01", "tls-alpn-01".
+    :ivar key_authorization: token and thumbprint of the account's key.
+    """
+
+    method: str
+    identifier: Identifier
+    token: str
+    key_authorization: str
+
+
+class ControlProver(Protocol):
+    """Looks from outside whether somebody controls an identifier."""
+
+    def prove(self, question: ControlQuestion) -> Deferred[None]:
+        """Fire when control is shown; bounded in time.
+
+        :raises ControlError: when it is not.
+        """
+
+    def patience(self, work: Deferred[None]) -> Deferred[None]:
+        """Fire when the work is done, or after the moment that a client waits."""
+
+    def pause(self, seconds: float) -> Deferred[None]:
+        """Fire after some seconds."""

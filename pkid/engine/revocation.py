@@ -15,6 +15,7 @@ from pkid.engine.model import (
     CertificateRecord,
     CertificateReference,
     CertificateStatus,
+    CredentialKind,
     RequestContext,
     Requester,
     RequesterKind,
@@ -51,6 +52,8 @@ class RevocationRequest:
     transaction: TransactionRecord | None = None
 
 
+#: How the identity of whoever showed a revocation passphrase begins.
+_PASSPHRASE = f"secret:{CredentialKind.REVOCATION.value}:"
 _TRUSTED = frozenset(
     (
         RequesterKind.OPERATOR,
@@ -138,8 +141,10 @@ def check_right_to_revoke(record: CertificateRecord, requester: Requester) -> No
         return
     if requester.certificate == record.reference:
         return
+    if requester.identity.startswith(_PASSPHRASE) and requester.entity == record.entity:
+        return
     if (
-        requester.kind is RequesterKind.CREDENTIAL
+        requester.kind in (RequesterKind.CREDENTIAL, RequesterKind.ACCOUNT)
         and requester.identity == record.requester
     ):
         return

@@ -44,6 +44,7 @@ class Exchange:
     :ivar alias: label of the configured entrance, from the URL or the port.
     :ivar operation: operation label from the URL, "" when there is none.
     :ivar method: HTTP method; "" on TCP.
+    :ivar head: whether a "GET" was a HEAD: only the headers leave.
     :ivar rest: end of the path, percent-decoded once, of rows that take any.
     :ivar headers: lower-case header names to values (first one counts); HTTP only.
     :ivar body: the request's octets, within the listener's limit.
@@ -56,6 +57,7 @@ class Exchange:
     operation: str = ""
     method: str = ""
     query: str = ""
+    head: bool = False
     headers: dict[str, str] = field(default_factory=dict)
     rest: str = ""
 

@@ -437,6 +437,7 @@ class HTTPConnection(http.HTTPChannel):
                 operation=target.operation,
                 # HEAD is a GET whose answer's body stays here.
                 method="GET" if request.method == "HEAD" else request.method,
+                head=request.method == "HEAD",
                 query=request.query,
                 rest=target.rest,
                 headers=request.headers,

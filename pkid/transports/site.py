@@ -146,6 +146,37 @@ def est_routes(
     )
 
 
+#: Resources of ACME that a signed request may go to; the rest of the path says which.
+ACME_RESOURCES = (
+    "new-account", "account", "orders", "key-change", "new-order", "order", "finalize",
+    "authorization", "challenge", "certificate", "revoke-certificate",
+)  # fmt: skip
+
+
+def acme_routes() -> tuple[Route, ...]:
+    """Give the rows of ACME.
+
+    **Source:** RFC 8555 section 7.1; EJBCA for its directory.
+    """
+
+    def row(pattern: str, operation: str, *methods: str) -> Route:
+        return Route(
+            pattern=pattern, responder="acme", operation=operation, methods=methods
+        )
+
+    open_to_all = ("directory", "new-nonce")
+    return (
+        *(row(f"/acme/<alias>/{one}", one, "GET", "POST") for one in open_to_all),
+        *(row(f"/acme/<alias>/{one}", one, "POST", "GET") for one in ACME_RESOURCES),
+        *(
+            row(f"/acme/<alias>/{one}/<rest>", one, "POST", "GET")
+            for one in ACME_RESOURCES
+        ),
+        row("/acme/<alias>/renewal-info/<rest>", "renewal-info", "GET"),
+        row("/ejbca/acme/<alias>/directory", "directory", "GET", "POST"),
+    )
+
+
 def scep_routes(*, default_alias: str = "default") -> tuple[Route, ...]:
     """Give the rows of SCEP and of the page that gives out challenges.
 
