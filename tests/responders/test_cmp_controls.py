@@ -24,20 +24,27 @@ PUBLICATION = der.sequence(der.integer(0))
 
 @pytest.mark.requirement("CMP-70")
 @pytest.mark.parametrize(
-    ("oid", "name"),
+    ("oid", "value", "cause"),
     [
-        (oids.ID_REG_CTRL_PKI_ARCHIVE_OPTIONS, "pkiArchiveOptions"),
-        (oids.ID_REG_CTRL_ALT_CERT_TEMPLATE, "altCertTemplate"),
+        (
+            oids.ID_REG_CTRL_PKI_ARCHIVE_OPTIONS,
+            der.implicit(2, der.boolean(value=True)),
+            "private keys are not archived",
+        ),
+        (
+            oids.ID_REG_CTRL_ALT_CERT_TEMPLATE,
+            der.sequence(der.oid("1.2.3"), der.NULL),
+            "altCertTemplate",
+        ),
     ],
+    ids=["pkiArchiveOptions", "altCertTemplate"],
 )
-def test_a_control_that_is_not_served_is_refused_by_its_name(
-    desk: Desk, oid: str, name: str
+def test_a_control_that_is_not_served_is_refused(
+    desk: Desk, oid: str, value: bytes, cause: str
 ) -> None:
-    value = der.implicit(2, der.boolean(value=True))
-    control = AttributeTypeAndValue(oid, value)
-    answer = desk.enroll(controls=(control,))
+    answer = desk.enroll(controls=(AttributeTypeAndValue(oid, value),))
     assert answer.fail_info is FailInfo.BAD_REQUEST
-    assert name in answer.status.strings[0]
+    assert cause in answer.status.strings[0]
     assert desk.count() == 0
 
 
@@ -55,3 +62,70 @@ def test_a_template_in_regInfo_is_refused_and_not_passed_over(desk: Desk) -> Non
     answer = desk.ask(message(BodyType.IR, cert_requests(asked), ByMAC()))
     assert answer.fail_info is FailInfo.BAD_REQUEST
     assert desk.count() == 0
+
+
+@pytest.mark.requirement("CMP-70")
+@pytest.mark.parametrize(
+    ("oid", "value"),
+    [
+        (oids.ID_REG_CTRL_ALG_ID, der.sequence(der.oid(oids.ID_ED25519))),
+        (oids.ID_REG_CTRL_RSA_KEY_LEN, der.integer(2048)),
+    ],
+    ids=["algId", "rsaKeyLen"],
+)
+def test_what_stands_in_templates_of_a_CA_stands_in_no_request(
+    desk: Desk, oid: str, value: bytes
+) -> None:
+    answer = desk.enroll(controls=(AttributeTypeAndValue(oid, value),))
+    assert answer.fail_info is FailInfo.BAD_REQUEST
+    assert "templates only" in answer.status.strings[0]
+    assert desk.count() == 0
+
+
+@pytest.mark.requirement("CMP-70")
+@pytest.mark.parametrize(
+    ("oid", "value"),
+    [
+        (oids.ID_REG_CTRL_REG_TOKEN, der.NULL),
+        (oids.ID_REG_CTRL_AUTHENTICATOR, der.octet_string(b"x")),
+        (oids.ID_REG_CTRL_PKI_PUBLICATION_INFO, der.sequence(der.integer(7))),
+        (
+            oids.ID_REG_CTRL_PKI_PUBLICATION_INFO,
+            der.sequence(der.integer(0), der.sequence(der.sequence(der.integer(1)))),
+        ),
+        (oids.ID_REG_CTRL_OLD_CERT_ID, der.sequence()),
+        (oids.ID_REG_CTRL_PROTOCOL_ENCR_KEY, der.integer(1)),
+    ],
+    ids=["token", "authenticator", "action", "places", "oldCertID", "encrKey"],
+)
+def test_a_control_that_is_broken_is_badDataFormat(
+    desk: Desk, oid: str, value: bytes
+) -> None:
+    answer = desk.enroll(controls=(AttributeTypeAndValue(oid, value),))
+    assert answer.fail_info is FailInfo.BAD_DATA_FORMAT
+    assert desk.count() == 0
+
+
+@pytest.mark.requirement("CMP-70")
+def test_a_control_that_stands_twice_is_badRequest(desk: Desk) -> None:
+    control = AttributeTypeAndValue(oids.ID_REG_CTRL_PKI_PUBLICATION_INFO, PUBLICATION)
+    answer = desk.enroll(controls=(control, control))
+    assert answer.fail_info is FailInfo.BAD_REQUEST
+    assert desk.count() == 0
+
+
+@pytest.mark.requirement("CMP-70")
+@pytest.mark.parametrize(
+    ("oid", "value"),
+    [
+        (oids.ID_REG_CTRL_AUTHENTICATOR, der.utf8_string("mother's maiden name")),
+        (oids.ID_REG_CTRL_PKI_PUBLICATION_INFO, der.sequence(der.integer(1))),
+        ("1.2.3.4", der.NULL),
+    ],
+    ids=["authenticator", "pleasePublish", "unknown"],
+)
+def test_a_control_that_asks_for_nothing_we_refuse_passes(
+    desk: Desk, oid: str, value: bytes
+) -> None:
+    control = AttributeTypeAndValue(oid, value)
+    assert desk.enroll(controls=(control,), implicit=True).certificate

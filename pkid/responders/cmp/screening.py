@@ -20,6 +20,7 @@ from pkid.responders.cmp import strict
 from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.cmp.answers import Answers
 from pkid.responders.cmp.certification import RESPONSE_TYPES, refusal
+from pkid.responders.cmp.controls import check_controls
 from pkid.responders.cmp.doors import Engine
 from pkid.responders.cmp.failures import OF_THE_EXCHANGE
 from pkid.responders.cmp.headers import (
@@ -75,6 +76,7 @@ class Screening:
             body = decode_body(message)
             _check_version(body, request.header)
             strict.enforce(request.alias, Stage.BODY, message, body=body)
+            check_controls(body)
         except PKIError as error:
             await self._check_transaction(request)
             if message.body_type not in RESPONSE_TYPES or error.code in OF_THE_EXCHANGE:
