@@ -305,6 +305,15 @@ class StoreReads(OrderReads):
         )
         return [rows.to_transaction(row, self._text) for row in found]
 
+    async def count_transactions(self, status: TransactionStatus, limit: int) -> int:
+        """How many there are of one status, counted no further than ``limit``."""
+        found = self._one(
+            "SELECT count(*) FROM"
+            " (SELECT 1 FROM transactions WHERE status = ? LIMIT ?)",
+            (int(status), limit),
+        )
+        return 0 if found is None else int(found[0])
+
     # --- credentials, entities, approvals -------------------------------------------
 
     async def find_credential(

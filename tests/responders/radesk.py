@@ -79,7 +79,7 @@ class CADesk(Desk):
 
     def aliases(self) -> dict[str, CMPAlias]:
         return {
-            name: CMPAlias(alias=alias)
+            name: CMPAlias(alias=alias, **self.settings)
             for (_, name), alias in self.world.policies.aliases.items()
         }
 

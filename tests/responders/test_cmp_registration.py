@@ -198,6 +198,25 @@ def test_implicit_confirmation_is_the_CAs_to_grant(ra: RADesk) -> None:
     assert ra.status(answer.header.transaction_id) is TransactionStatus.DONE
 
 
+def test_an_entrance_may_insist_on_confirmation(ra: RADesk) -> None:
+    ra.settings["implicit_confirm"] = False
+    answer = ra.enroll(implicit=True)
+    assert not answer.has_info(oids.ID_IT_IMPLICIT_CONFIRM)
+    assert ra.line.last.header.find_info(oids.ID_IT_IMPLICIT_CONFIRM) is None
+
+
+def test_a_profile_is_asked_for_only_where_it_is_offered_here(ra: RADesk) -> None:
+    from pkid.asn1 import der
+    from pkid.messages.cmp.header import InfoTypeAndValue
+
+    name = der.sequence(der.utf8_string("ra"))
+    wish = InfoTypeAndValue(oids.ID_IT_CERT_PROFILE, name)
+    wanted = cert_requests(signed_request(new_key()))
+    sent = message(BodyType.IR, wanted, ByMAC(), general_info=(wish,))
+    assert ra.ask(sent).fail_info is FailInfo.BAD_CERT_TEMPLATE
+    assert ra.line.sent == []
+
+
 def test_nothing_is_signed_here(ra: RADesk) -> None:
     ra.enroll()
     assert ra.count() == 0
@@ -565,6 +584,29 @@ def test_a_revocation_waits_too(ra: RADesk, ca: CADesk) -> None:
     assert ca.record(mine.certificate).status is CertificateStatus.REVOKED
 
 
+def test_what_waited_too_long_for_the_CAs_clock_is_sealed_again(
+    ra: RADesk, ca: CADesk
+) -> None:
+    ca.settings["message_time_window"] = timedelta(minutes=5)
+    ra.line.cut = True
+    waiting = ra.enroll()
+    ra.line.cut = False
+    ra.wait(hours=1)
+    ra.turn()
+    ra.turn()
+    answer = ra.ask(poll(waiting))
+    assert answer.status.status is PKIStatus.ACCEPTED
+    first, second, third = ra.line.sent
+    assert first == second != third
+    assert ca.count() == 1
+
+
+def test_a_CA_whose_clock_is_wrong_is_believed(ra: RADesk, ca: CADesk) -> None:
+    ca.settings["message_time_window"] = timedelta(minutes=5)
+    ca.world.clock.advance(timedelta(minutes=10))
+    assert ra.enroll().fail_info is FailInfo.BAD_TIME
+
+
 def test_what_the_CA_never_answers_is_given_up(ra: RADesk) -> None:
     ra.line.cut = True
     waiting = ra.enroll()
@@ -699,8 +741,15 @@ def test_a_certificate_that_nobody_confirms_is_left_to_the_CA(ra: RADesk) -> Non
     ra.turn()
     assert ra.status(answer.header.transaction_id) is TransactionStatus.EXPIRED
     assert events(ra, "unconfirmed") == ["done"]
-    late = ra.ask(confirmation(answer))
-    assert late.status.status is PKIStatus.REJECTION
+    assert ra.ask(confirmation(answer)).fail_info is FailInfo.BAD_REQUEST
+
+
+def test_a_certificate_is_confirmed_once(ra: RADesk) -> None:
+    answer = ra.enroll()
+    done = ra.ask(confirmation(answer))
+    digest = certificate_hash(answer.certificate)
+    again = follow(done, BodyType.CERT_CONF, cert_conf(digest), ByMAC())
+    assert ra.ask(again).fail_info is FailInfo.CERT_CONFIRMED
 
 
 def test_the_name_of_a_CA_of_ours_is_not_given_away(ra: RADesk) -> None:

@@ -426,6 +426,18 @@ class StoreContract:
         found = resolve(read(TransactionStatus.ISSUED, NOW + 4 * HOUR, 1))
         assert [record.key.transaction_id for record in found] == [b"t00000002"]
 
+    def test_transactions_of_a_status_are_counted_as_far_as_asked(
+        self, store: Store, resolve: Resolve
+    ) -> None:
+        count = store.count_transactions
+        assert resolve(count(TransactionStatus.ISSUED, 10)) == 0
+        for number in range(1, 5):
+            record = samples.transaction(number)
+            resolve(store.commit(InsertTransaction(record)))
+        assert resolve(count(TransactionStatus.ISSUED, 10)) == 4
+        assert resolve(count(TransactionStatus.ISSUED, 3)) == 3
+        assert resolve(count(TransactionStatus.ELSEWHERE, 10)) == 0
+
     def test_a_sweep_forgets_what_is_finished_and_past_in_slices(
         self, store: Store, resolve: Resolve
     ) -> None:
@@ -550,6 +562,14 @@ class StoreContract:
         assert [entity.name for entity in listed] == names
         listed = resolve(store.list_entities(after="a", limit=1))
         assert [entity.name for entity in listed] == ["b"]
+
+    def test_one_unit_of_a_vendor_is_one_entity(
+        self, store: Store, resolve: Resolve
+    ) -> None:
+        for name, vendor in (("a", "CN=Vendor|42"), ("b", ""), ("c", "")):
+            resolve(store.commit(InsertEntity(samples.entity(name, vendor=vendor))))
+        again = samples.entity("d", vendor="CN=Vendor|42")
+        refuse(resolve, store, InsertEntity(again))
 
     def test_an_approval_changes_by_compare_and_swap(
         self, store: Store, resolve: Resolve

@@ -179,7 +179,7 @@ class RegistrationAuthority:
         self, request: Request, body: Body, device: TransactionState
     ) -> Answered:
         upstream = self._upstream(request.alias)
-        await check_room(self._engine, upstream, self._clock)
+        await check_room(self._engine, upstream)
         wanted = self._wanted(request, body)
         renews = await self._renews(request, body)
         old = b"" if renews is None else await self._engine.certificate_der(renews)
@@ -215,6 +215,7 @@ class RegistrationAuthority:
             possession=wanted.possession,
             transaction=request.key,
             request_hash=request.request_hash,
+            profile=read_wishes(request.header).profile,
             renews=renews,
         )
         await self._engine.elsewhere.hand_on(enrollment, encode_state)
@@ -286,7 +287,7 @@ class RegistrationAuthority:
     async def _ask(self, request: Request) -> Answered:
         """Revocation or a question: one message, one answer, which the CA gives."""
         upstream = self._upstream(request.alias)
-        await check_room(self._engine, upstream, self._clock)
+        await check_room(self._engine, upstream)
         content = decode_body(request.message)
         subject: CertificateReference | None = None
         if isinstance(content, RevReqContent):
@@ -375,9 +376,12 @@ class RegistrationAuthority:
         if body_type is BodyType.CERT_CONF and state.certificate:
             if record.status is TransactionStatus.ELSEWHERE:
                 return await self._confirm(request, record, state)
-            raise PKIError(
-                ErrorCode.CERTIFICATE_CONFIRMED, "the certificate is confirmed already"
-            )
+            if record.status is TransactionStatus.DONE:
+                raise PKIError(
+                    ErrorCode.CERTIFICATE_CONFIRMED,
+                    "the certificate is confirmed already",
+                )
+            raise PKIError(ErrorCode.BAD_REQUEST, "the time to confirm is over")
         raise PKIError(ErrorCode.BAD_REQUEST, unknown(body_type))
 
     async def _polled(
@@ -467,7 +471,9 @@ class RegistrationAuthority:
             status, cause = PKIStatus.REJECTION, error.detail
         sealed = await self._answers.answer(request, draft)
         octets = await self._store(request, turn, sealed, heard=True)
-        return Answered(octets=octets, status=status, cause=cause)
+        return Answered(
+            octets=octets, status=status, cause=cause, serial=_serial(state)
+        )
 
     async def _tell_to_wait(self, request: Request, turn: Turn) -> Answered:
         upstream = self._upstream(request.alias)
@@ -499,3 +505,10 @@ class RegistrationAuthority:
 
     def _upstream(self, alias: CMPAlias) -> Upstream:
         return upstream_of(self._upstreams(), alias.alias.upstream)
+
+
+def _serial(state: HandedState) -> str:
+    """Serial number of what was issued in hex, "" before."""
+    return (
+        f"{read_certificate(state.certificate).serial:x}" if state.certificate else ""
+    )

@@ -183,7 +183,7 @@ class Relay:
     async def _hold(self, passing: Passing, upstream: Upstream) -> Answered:
         """Keep the request, and tell its device to wait."""
         message = passing.message
-        await check_room(self._engine, upstream, self._clock)
+        await check_room(self._engine, upstream)
         number = _request_id(message)
         response = CertResponse(number, _WAITING)
         body_type = CERTIFICATE_ANSWERS[message.body_type or BodyType.IR]
@@ -302,13 +302,12 @@ class Relay:
         return await self._engine.elsewhere.proceed(record, progress)
 
 
-async def check_room(engine: Engine, upstream: Upstream, clock: Clock) -> None:
+async def check_room(engine: Engine, upstream: Upstream) -> None:
     """Refuse to hold more than is allowed to wait.
 
     :raises PKIError: ``BUSY``.
     """
-    until = clock.now() + upstream.hold
-    waiting = await engine.elsewhere.waiting(until, upstream.most_held)
+    waiting = await engine.elsewhere.waiting(upstream.most_held)
     if waiting >= upstream.most_held:
         raise PKIError(
             ErrorCode.BUSY,

@@ -112,20 +112,32 @@ async def reprotect(
     *,
     recip_nonce: bytes | None,
     original: bool,
+    implicit_confirm: bool = True,
 ) -> bytes:
     """A device's message under our protection; transactionID and senderNonce stay.
 
     :param body: ``PKIBody``, whole.
     :param recip_nonce: the CA's latest, where it has spoken.
     :param original: send the device's own message along.
+    :param implicit_confirm: let the CA know where the device would rather not confirm.
     """
     header = message.header
-    info = tuple(one for one in header.general_info if one.oid not in _OF_ONE_SIDE)
+    left_out = _OF_ONE_SIDE
+    if not implicit_confirm:
+        left_out |= {oids.ID_IT_IMPLICIT_CONFIRM}
+    info = tuple(one for one in header.general_info if one.oid not in left_out)
     if original:
         value = encode_messages((message.der,))
         info = (*info, InfoTypeAndValue(oids.ID_IT_ORIG_PKI_MESSAGE, value))
     changed = replace(header, recip_nonce=recip_nonce or None, general_info=info)
     return await sign_message(identity, changed, body, now)
+
+
+async def sealed_again(
+    identity: MessageIdentity, asked: PKIMessage, now: datetime
+) -> bytes:
+    """A message of ours with the time of now."""
+    return await sign_message(identity, asked.header, body_of(asked), now)
 
 
 async def poll_for(

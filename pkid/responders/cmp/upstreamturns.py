@@ -37,7 +37,7 @@ from pkid.messages.cmp.body import (
 )
 from pkid.messages.cmp.message import PKIMessage, decode_body
 from pkid.messages.cmp.revocation import RevRepContent, RevReqContent
-from pkid.messages.cmp.status import PKIStatus, PKIStatusInfo
+from pkid.messages.cmp.status import FailInfo, PKIStatus, PKIStatusInfo
 from pkid.messages.crmf import POPOSigningKey
 from pkid.messages.pkcs10 import CertificationRequest
 from pkid.responders.cmp.aliases import CMPAlias
@@ -58,11 +58,13 @@ from pkid.responders.cmp.upstreamseal import (
     decided_body,
     poll_for,
     reprotect,
+    sealed_again,
 )
 from pkid.responders.cmp.upstreamstate import HandedState
 
 NONCE_OCTETS: Final = 16
-#: A confirmation that comes late is for the CA to judge.
+#: A confirmation that comes late is for the CA to judge; and what is younger than this
+#: is not too old, but our clock or the CA's is wrong.
 LATE: Final = timedelta(minutes=1)
 
 _GRANTED: Final = frozenset((PKIStatus.ACCEPTED, PKIStatus.GRANTED_WITH_MODS))
@@ -163,6 +165,8 @@ class Turns:
             return self._failed(upstream, record, state, error)
         if wait is not None:
             return await self._again(alias, upstream, record, state, answer, wait)
+        if _is_too_old(content, asked_message, self._clock.now()):
+            return await self._renewed(alias, record, state, asked_message)
         state = replace(
             state,
             asked=b"",
@@ -196,6 +200,7 @@ class Turns:
             self._clock.now(),
             recip_nonce=None,
             original=upstream.original,
+            implicit_confirm=alias.implicit_confirm,
         )
 
     def _failed(
@@ -234,6 +239,25 @@ class Turns:
                 outcome="refused",
                 detail=error.hint or error.detail,
             ),
+        )
+
+    async def _renewed(
+        self,
+        alias: CMPAlias,
+        record: TransactionRecord,
+        state: HandedState,
+        asked: PKIMessage,
+    ) -> Turn:
+        """What waited so long that the CA finds it too old is sealed again.
+
+        It was refused before its transaction began, so this is no other request.
+        """
+        now = self._clock.now()
+        identity = self._engine.message_identity(alias.alias.authority)
+        return Turn(
+            record=record,
+            state=replace(state, asked=await sealed_again(identity, asked, now)),
+            progress=Progress(status=TransactionStatus.ELSEWHERE, state=b"", due=now),
         )
 
     async def _again(
@@ -365,6 +389,15 @@ def _over(turn: Turn, status: TransactionStatus, action: str, refused: str) -> T
 
 def _plain(record: TransactionRecord, context: RequestContext) -> Progress:
     return Progress(status=record.status, state=b"", due=record.due, context=context)
+
+
+def _is_too_old(content: Body, asked: PKIMessage, now: datetime) -> bool:
+    """Whether the CA refused our message for its time, and it is old indeed."""
+    if not isinstance(content, ErrorMsgContent):
+        return False
+    sealed = asked.header.message_time
+    old = sealed is not None and now - sealed > LATE
+    return old and FailInfo.BAD_TIME in content.status_info.fail_info
 
 
 def _nothing_open(record: TransactionRecord, state: HandedState) -> Turn:
