@@ -14,7 +14,7 @@ from pkid.app import views
 from pkid.app.control import Actions, Call
 from pkid.app.durations import decode_duration
 from pkid.app.house import House
-from pkid.app.readings import find_certificate, missing, need, refuse
+from pkid.app.readings import MAX_LIMIT, find_certificate, missing, need, refuse
 from pkid.app.rehearsal import rehearse
 from pkid.app.resources import ENTITY_COLUMNS, KINDS, REASONS
 from pkid.app.settings import Configuration
@@ -24,13 +24,16 @@ from pkid.engine.aliases import Policies
 from pkid.engine.credentials import NewSecret
 from pkid.engine.endentities import vendor_pattern
 from pkid.engine.model import (
+    CertificateStatus,
     CredentialBinding,
     CredentialKind,
     EndEntity,
     EntityStatus,
     Requester,
     RequesterKind,
+    RevocationReason,
 )
+from pkid.engine.ports import CertificateQuery
 from pkid.engine.revocation import RevocationRequest
 
 MAX_USES: Final = 1_000_000
@@ -195,9 +198,28 @@ class Desk:
     async def rearm_entity(self, call: Call) -> View:
         """Allow one new enrolment."""
         name = needed_text(call, "name")
-        return views.entity(
-            await self._administration.rearm_entity(name, call.actor, call.context)
+        armed = await self._administration.rearm_entity(
+            name, call.actor, call.context, text(call, "unit")
         )
+        if call.body.get("revoke") is True:
+            await self._revoke_all(name, call)
+        return views.entity(armed)
+
+    async def _revoke_all(self, entity: str, call: Call) -> None:
+        """Revoke what an entity holds: its unit is gone, or was reset."""
+        operator = Requester(kind=RequesterKind.OPERATOR, identity=call.actor)
+        for status in (CertificateStatus.ACTIVE, CertificateStatus.HELD):
+            query = CertificateQuery(entity=entity, status=status, limit=MAX_LIMIT)
+            for record in await self._house.store.search_certificates(query):
+                await self._engine.revoke(
+                    RevocationRequest(
+                        reference=record.reference,
+                        reason=RevocationReason.SUPERSEDED,
+                        requester=operator,
+                        context=call.context,
+                        detail="the end entity was rearmed",
+                    )
+                )
 
     async def add_vendor_unit(self, call: Call) -> View:
         """Put one unit of a vendor on the allow-list."""
@@ -212,6 +234,7 @@ class Desk:
             subject=text(call, "subject"),
             alternative_names=_texts(call.body, "alternative_names"),
             vendor=vendor_pattern(vendor, unit),
+            enrollments_left=number(call, "enrollments_left", MAX_USES),
         )
         await self._administration.add_entity(entity, call.actor, call.context)
         return views.entity(entity)

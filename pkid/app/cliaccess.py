@@ -95,7 +95,7 @@ def show_entity(tool: Tool, given: Namespace) -> int:
 
 def rearm_entity(tool: Tool, given: Namespace) -> int:
     """Allow one new enrolment."""
-    body = {"name": given.name}
+    body = {"name": given.name, "unit": given.unit, "revoke": given.revoke}
     return tool.show(tool.daemon.call("POST", "entities/rearm", body=body))
 
 
@@ -162,6 +162,7 @@ def add_unit(tool: Tool, given: Namespace) -> int:
         "name": given.name,
         "subject": given.subject,
         "alternative_names": given.san,
+        "enrollments_left": given.enrollments,
     }
     return tool.show(tool.daemon.call("POST", "vendor-units", body=body))
 
@@ -320,7 +321,15 @@ COMMANDS: Final = (
         verb="rearm",
         help="allow one new enrolment (factory reset, board swap)",
         run=rearm_entity,
-        arguments=(argument("name"),),
+        arguments=(
+            argument("name"),
+            argument("--unit", default="", help="the vendor's unit that is there now"),
+            argument(
+                "--revoke",
+                action="store_true",
+                help="revoke the certificates that it has (superseded)",
+            ),
+        ),
     ),
     Command(
         noun="entity",
@@ -345,6 +354,7 @@ COMMANDS: Final = (
             argument(
                 "--san", action="append", default=[], help="dns:host, ip:..., again"
             ),
+            argument("--enrollments", type=int, help="how many [any number]"),
         ),
     ),
     Command(

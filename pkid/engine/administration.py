@@ -131,6 +131,7 @@ class Administration:
             names that do not parse.
         """
         check_entity(entity)
+        await self._check_unit_is_free(entity)
         try:
             await self._store.commit(
                 InsertEntity(entity),
@@ -152,18 +153,32 @@ class Administration:
         return found
 
     async def rearm_entity(
-        self, name: str, actor: str, context: RequestContext
+        self, name: str, actor: str, context: RequestContext, unit: str = ""
     ) -> EndEntity:
         """Allow one new enrolment (ENG-29).
 
-        :raises PKIError: ``NOT_FOUND``, ``CONFLICT``.
+        :param unit: of the same vendor, that takes the place of the one before.
+        :raises PKIError: ``NOT_FOUND``, ``CONFLICT`` for a unit that is another's,
+            ``BAD_REQUEST`` for an entity that is no vendor's unit.
         """
-        armed = endentities.rearmed(await self.get_entity(name))
+        armed = endentities.rearmed(await self.get_entity(name), unit)
+        await self._check_unit_is_free(armed)
+        what = f"unit {unit}" if unit else ""
         await self._store.commit(
             UpdateEntity(armed),
-            self._done("entity-rearmed", actor, context, "", entity=name),
+            self._done("entity-rearmed", actor, context, what, entity=name),
         )
         return armed
+
+    async def _check_unit_is_free(self, entity: EndEntity) -> None:
+        """One unit is one entity: else nobody could say which name it gets."""
+        if not entity.vendor:
+            return
+        found = await self._store.find_entity_by_vendor(entity.vendor)
+        if found is not None and found.name != entity.name:
+            raise PKIError(
+                ErrorCode.CONFLICT, f"this unit is registered as {found.name} already"
+            )
 
     async def import_entities(
         self,
@@ -186,11 +201,16 @@ class Administration:
     async def _import_faults(self, entities: Sequence[EndEntity]) -> list[str]:
         faults: list[str] = []
         names: set[str] = set()
+        units: set[str] = set()
         for row, entity in enumerate(entities, 1):
             try:
                 check_entity(entity)
+                await self._check_unit_is_free(entity)
             except PKIError as error:
                 faults.append(f"row {row}: {error.detail}")
+            if entity.vendor in units:
+                faults.append(f"row {row}: its unit is in a row before")
+            units |= {entity.vendor} - {""}
             if entity.name in names or await self._store.find_entity(entity.name):
                 faults.append(f"row {row}: entity {entity.name} exists already")
             names.add(entity.name)

@@ -237,3 +237,47 @@ def test_nonsense_is_malformed(world: World) -> None:
         ErrorCode.MALFORMED,
         ErrorCode.SIGNER_NOT_TRUSTED,
     )
+
+
+@pytest.mark.requirement("ENG-29")
+def test_a_board_that_is_swapped_takes_the_place_of_the_old_one(
+    world: World, vendor: Vendor
+) -> None:
+    allow(world, "S-1")
+    administration = world.engine.administration
+    result_of(administration.rearm_entity("station-7", OPERATOR, CMP, "S-2"))
+    assert refusal(world, vendor.unit("S-1")).code is ErrorCode.NOT_AUTHORIZED
+    requester = result_of(world.engine.identify(world.alias, vendor.unit("S-2"), ()))
+    issued = world.issue(world.request(requester))
+    assert issued.certificate.entity == "station-7"
+
+
+@pytest.mark.requirement("ENG-22")
+def test_a_unit_is_registered_once(world: World, vendor: Vendor) -> None:
+    allow(world, "S-1")
+    allow(world, "S-2", "station-8")
+    with pytest.raises(PKIError) as caught:
+        allow(world, "S-1", "station-9")
+    assert caught.value.code is ErrorCode.CONFLICT
+    assert "station-7" in caught.value.detail
+    swapped = world.engine.administration.rearm_entity(
+        "station-8", OPERATOR, CMP, "S-1"
+    )
+    with pytest.raises(PKIError) as caught:
+        result_of(swapped)
+    assert caught.value.code is ErrorCode.CONFLICT
+
+
+def test_a_fleet_file_may_not_name_a_unit_twice(world: World, vendor: Vendor) -> None:
+    allow(world, "S-1")
+    rows = [
+        EndEntity(name=name, status=EntityStatus.NEW, created=START, vendor=unit)
+        for name, unit in (("a", "acme|S-1"), ("b", "acme|S-3"), ("c", "acme|S-3"))
+    ]
+    result = result_of(
+        world.engine.administration.import_entities(
+            rows, dry_run=False, actor=OPERATOR, context=CMP
+        )
+    )
+    assert result.added == 0
+    assert [fault.partition(":")[0] for fault in result.faults] == ["row 1", "row 3"]

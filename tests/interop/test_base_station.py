@@ -56,9 +56,7 @@ def site(
     with running(home, configuration=text, listeners=listeners) as daemon:
         (folder / "pkid-state").symlink_to(daemon.state)
         doors = pages.addresses(addresses, HTTP=str(daemon.http), TCP=str(daemon.tcp))
-        output = [
-            pages.run(f"{doors}\n{block.text}", folder, daemon) for block in rest
-        ]
+        output = [pages.run(f"{doors}\n{block.text}", folder, daemon) for block in rest]
         yield Site(daemon, folder, output)
     assert "Traceback" not in daemon.log, daemon.log
 
@@ -97,6 +95,32 @@ def test_a_station_renews_with_a_new_key_under_its_name(site: Site, name: str) -
 )
 def test_a_station_revokes_its_certificate(site: Site, name: str, reason: str) -> None:
     assert site.status(name) == ("revoked", reason)
+
+
+@pytest.mark.requirement("ENG-22", "ENG-29")
+def test_a_reset_revokes_what_the_station_held(site: Site) -> None:
+    """``pkid entity rearm --revoke``: the certificate before the key update too."""
+    assert site.status("site") == ("revoked", "superseded")
+    view = site.daemon.ask_tool("entity", "show", "site-0002")
+    assert view["vendor"] == "acme|AC-0077"
+
+
+@pytest.mark.requirement("ENG-22")
+def test_the_operator_learns_how_to_list_a_unit(site: Site) -> None:
+    key = "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
+    script = f"""
+        {key} -out other.key
+        openssl req -new -key other.key -out other.csr \
+            -subj "/O=Acme Radio/CN=Station/serialNumber=AC-0009"
+        openssl x509 -req -in other.csr -CA acme-root.pem -CAkey acme-root.key \
+            -CAcreateserial -days 365 -extfile unit.ext -out other.pem
+        ! openssl cmp -cmd ir -server {site.daemon.http} -path pkix \
+            -cert other.pem -key other.key -newkey other.key -subject /CN=x \
+            -trusted pkid-state/first-run/root.pem -certout none.pem
+    """
+    pages.run(script, site.folder, site.daemon)
+    said = site.daemon.tool("explain", "AC-0009").stdout
+    assert "pkid vendor add acme AC-0009" in said
 
 
 @pytest.mark.requirement("CMP-177")

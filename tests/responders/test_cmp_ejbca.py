@@ -14,10 +14,11 @@ from pkid.asn1 import oids
 from pkid.engine.aliases import Mode, NameRule, NameScheme
 from pkid.engine.credentials import FAILURES_BEFORE_LOCK
 from pkid.engine.model import EndEntity, EntityStatus
-from pkid.messages.cmp.body import BodyType
+from pkid.messages.cmp.body import BodyType, CertRepMessage
 from pkid.messages.cmp.status import FailInfo, PKIStatus
 from pkid.messages.controls import REG_TOKEN
-from pkid.messages.crmf import AttributeTypeAndValue, CertReqMsg
+from pkid.messages.crmf import AttributeTypeAndValue, CertReqMsg, CertRequest
+from pkid.responders.base import Peer
 from tests.engine.world import CMP, OPERATOR, World, result_of
 from tests.responders.desk import Desk
 from tests.responders.peers import (
@@ -131,6 +132,33 @@ def test_a_regToken_for_one_use_is_used_up(desk: Desk, client_mode: Desk) -> Non
     assert first.certificate
     again = ask(desk, with_token(subject="CN=device-7"))
     assert again.fail_info is FailInfo.BAD_MESSAGE_CHECK
+
+
+def test_one_message_is_one_guess(client_mode: Desk) -> None:
+    several = [with_token(token) for token in (b"one", b"two", PASSWORD)]
+    requests = [
+        replace(one, cert_req=CertRequest.build(number, one.cert_req.cert_template, ()))
+        for number, one in enumerate(several)
+    ]
+    answer = client_mode.ask(
+        message(BodyType.IR, cert_requests(*requests), ByMAC(), protected=False)
+    )
+    assert isinstance(answer.body, CertRepMessage)
+    for response in answer.body.responses:
+        assert response.status.fail_info == frozenset((FailInfo.BAD_REQUEST,))
+    assert client_mode.count() == 0
+
+
+@pytest.mark.requirement("CMP-192")
+def test_who_guesses_passwords_is_slowed_down(client_mode: Desk) -> None:
+    afar = Peer(address="192.0.2.1", beyond_loopback=True)
+    bits = []
+    for number in range(11):
+        body = cert_requests(with_token(b"guess", f"CN=device-{number}"))
+        sent = message(BodyType.IR, body, ByMAC(), protected=False)
+        bits.append(client_mode.ask(sent, peer=afar).fail_info)
+    assert set(bits[:10]) == {FailInfo.BAD_MESSAGE_CHECK}
+    assert bits[10] is FailInfo.SYSTEM_UNAVAIL
 
 
 def test_the_challengePassword_of_a_p10cr_counts_likewise(client_mode: Desk) -> None:

@@ -231,7 +231,7 @@ def test_no_read_stays_open_and_keeps_the_journal_from_being_cleared(
     for number in (2, 3):
         record = samples.certificate(number, fingerprint=b"same" * 8)
         result_of(store.commit(InsertCertificate(record, b"x")))
-        named = samples.entity(f"device-{number}", vendor="CN=Vendor|42")
+        named = samples.entity(f"device-{number}", vendor=f"CN=Vendor|4{number}")
         result_of(store.commit(InsertEntity(named)))
     reads = [
         lambda: store.find_certificate(samples.certificate(1).reference),

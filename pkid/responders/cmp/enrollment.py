@@ -32,21 +32,21 @@ from pkid.messages.cmp.message import decode_body
 from pkid.messages.crmf import CertId, CertReqMsg
 from pkid.messages.pkcs10 import CertificationRequest
 from pkid.responders.cmp.answers import Answers, Sealed
-from pkid.responders.cmp.archiving import Archiving, with_archive_wish
+from pkid.responders.cmp.archiving import with_archive_wish
 from pkid.responders.cmp.certification import (
     certification,
     concluded,
     opening_state,
     refusal,
 )
-from pkid.responders.cmp.challenges import Challenges, Proofs, asks_for_challenge
+from pkid.responders.cmp.challenges import Proofs, asks_for_challenge
 from pkid.responders.cmp.doors import Engine
+from pkid.responders.cmp.evidence import Evidence
 from pkid.responders.cmp.failures import OF_THE_EXCHANGE
 from pkid.responders.cmp.groups import Groups
 from pkid.responders.cmp.headers import Wishes, read_wishes
 from pkid.responders.cmp.keydelivery import KeyDelivery, recipient_for
-from pkid.responders.cmp.passwords import Passwords
-from pkid.responders.cmp.possession import KeyProofs
+from pkid.responders.cmp.passwords import Passwords, check_one_password
 from pkid.responders.cmp.requests import Answered, MACProtection, Request, of_outcome
 from pkid.responders.cmp.tcppolling import TCPPolling
 from pkid.responders.cmp.templates import (
@@ -77,18 +77,17 @@ class Enrollment:
         answers: Answers,
         tcp_polling: TCPPolling,
         groups: Groups,
-        challenges: Challenges,
-        key_proofs: KeyProofs,
-        archiving: Archiving,
+        evidence: Evidence,
         delivery: KeyDelivery,
     ) -> None:
         self._engine = engine
         self._answers = answers
         self._tcp_polling = tcp_polling
         self._groups = groups
-        self._challenges = challenges
-        self._key_proofs = key_proofs
-        self._archiving = archiving
+        self._challenges = evidence.challenges
+        self._key_proofs = evidence.key_proofs
+        self._archiving = evidence.archiving
+        self._originals = evidence.originals
         self._delivery = delivery
         self._passwords = Passwords(engine)
 
@@ -150,6 +149,7 @@ class Enrollment:
                 return await self._challenges.open(asked.request, challenged)
         if len(messages) > 1:
             _check_several(asked.request)
+            check_one_password(asked.request)
             return await self._several(asked, messages)
         recipient = None
         if wish_for_key(messages[0]) is not None:
@@ -182,6 +182,7 @@ class Enrollment:
         if proven is None:
             shown = await self._key_proofs.check(asked.request, message)
             proven = None if shown is None else shown.proof
+        await self._originals.check(asked.request, message)
         wanted = self._wanted(asked.request, message, proven)
         renews = await self._renews(asked.request, message)
         enrollment = self._enrollment_of(asked, wanted, renews, requester)

@@ -111,6 +111,17 @@ class Passwords:
         return error
 
 
+def check_one_password(request: Request) -> None:
+    """One message is one guess: no message tries several passwords.
+
+    :raises PKIError: ``BAD_REQUEST``.
+    """
+    if _may_tell(request):
+        raise PKIError(
+            ErrorCode.BAD_REQUEST, "ask for one certificate where a password proves it"
+        )
+
+
 def _may_tell(request: Request) -> bool:
     """Whether a password counts: nothing else says who asks, and the alias lets it."""
     nobody = request.requester.kind is RequesterKind.ANONYMOUS

@@ -48,11 +48,11 @@ from pkid.responders.cmp.announcements import (
     http_status,
 )
 from pkid.responders.cmp.answers import Answers
-from pkid.responders.cmp.archiving import Archiving
 from pkid.responders.cmp.challenges import Challenges
 from pkid.responders.cmp.crosscertification import CrossCertification
 from pkid.responders.cmp.doors import Engine
 from pkid.responders.cmp.enrollment import Enrollment
+from pkid.responders.cmp.evidence import evidence
 from pkid.responders.cmp.followups import FollowUps
 from pkid.responders.cmp.general import GeneralMessages
 from pkid.responders.cmp.groups import Groups
@@ -69,8 +69,8 @@ from pkid.responders.cmp.kembootstrap import KEMBootstrap, asks_for_ciphertext
 from pkid.responders.cmp.kemsecrets import KEMSecrets
 from pkid.responders.cmp.keydelivery import KeyDelivery
 from pkid.responders.cmp.nested import Nested
+from pkid.responders.cmp.passphrases import RevocationPassphrases
 from pkid.responders.cmp.polling import PollingReply
-from pkid.responders.cmp.possession import KeyProofs
 from pkid.responders.cmp.protection import (
     ANYBODY,
     NOT_PROTECTED,
@@ -201,21 +201,21 @@ class CMPResponder:
         groups = Groups(engine, self._answers, clock)
         challenges = Challenges(engine, self._answers, clock, random)
         delivery = KeyDelivery(engine, workers, random)
-        key_proofs = KeyProofs(engine, workers)
         enrollment = Enrollment(
             engine,
             self._answers,
             self._tcp_polling,
             groups,
-            challenges,
-            key_proofs,
-            Archiving(engine, key_proofs, workers),
+            evidence(engine, workers, challenges),
             delivery,
         )
         recovery = Recovery(engine, self._answers, clock, delivery)
         follow_ups = FollowUps(engine, self._answers, clock)
         revocation = Revocation(engine, self._answers, clock)
-        general = GeneralMessages(engine, self._answers, clock, policies)
+        self._passphrases = RevocationPassphrases(engine, key_proofs)
+        general = GeneralMessages(
+            engine, self._answers, clock, policies, self._passphrases
+        )
         self._nested = Nested(engine, self._answers, clock)
         self._bodies: dict[BodyType, Callable[[Request], Awaitable[Answered]]] = {
             BodyType.IR: enrollment.answer,
@@ -358,6 +358,9 @@ class CMPResponder:
             )
         answered = await self._caught(self._answer_proven(incoming, proven), alias)
         if isinstance(answered, PKIError):
+            if proven.requester is ANYBODY and answered.code in _GUESSES:
+                # The password of a request that nothing protects is a guess too.
+                self._throttle.count(incoming.exchange.peer)
             addressing = replace(
                 incoming.addressing, transaction_id=incoming.transaction_id
             )
@@ -372,6 +375,7 @@ class CMPResponder:
         if body_type is None:
             raise PKIError(ErrorCode.BAD_REQUEST, "unknown body type")
         http.check_operation(incoming.exchange.operation, body_type)
+        await self._passphrases.keep_header(request)
         if body_type not in _UNSEEN:
             unfit = await self._screening.screen(request)
             if unfit is not None:

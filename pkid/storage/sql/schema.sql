@@ -132,7 +132,7 @@ CREATE TABLE entities (
     enrollments_left INTEGER,
     version INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX entities_vendor ON entities (vendor) WHERE vendor <> '';
+CREATE UNIQUE INDEX entities_vendor ON entities (vendor) WHERE vendor <> '';
 
 CREATE TABLE credentials (
     id INTEGER PRIMARY KEY,
