@@ -8,7 +8,7 @@ included; only a request that proved no secret is answered with a signature.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pkid.asn1.constructors import constructor
@@ -17,6 +17,7 @@ from pkid.engine.ports import Clock
 from pkid.errors import PKIError
 from pkid.messages.cmp.body import Body, BodyType, encode_body
 from pkid.messages.cmp.header import InfoTypeAndValue, PKIHeader
+from pkid.messages.cmp.infotypes import REV_PASSPHRASE
 from pkid.messages.cmp.message import encode_message, protected_part
 from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.cmp.doors import Engine
@@ -108,7 +109,13 @@ class Answers:
         return Sealed(octets, nonce)
 
     async def answer(self, request: Request, draft: Draft) -> Sealed:
-        """Seal the answer to a verified request."""
+        """Seal the answer to a verified request.
+
+        A revocation passphrase in its header is acknowledged in ours: it was kept.
+        """
+        if request.header.find_info(REV_PASSPHRASE.oid) is not None:
+            kept = (*draft.general_info, REV_PASSPHRASE.info())
+            draft = replace(draft, general_info=kept)
         return await self.seal(
             request.alias, request.addressing, request.proven.protection, draft
         )

@@ -29,6 +29,7 @@ from pkid.engine.model import (
     TransactionKey,
     TransactionRecord,
 )
+from pkid.engine.passphrases import Passphrases
 from pkid.engine.ports import AppendAudit, CertificateQuery
 from pkid.engine.revocation import RevocationRequest
 from pkid.engine.rollover import Rollover
@@ -104,6 +105,9 @@ class Engine(Protocol):
 
     @property
     def rollover(self) -> Rollover: ...
+
+    @property
+    def passphrases(self) -> Passphrases: ...
 
     @property
     def sealing(self) -> StateSealing: ...

@@ -37,6 +37,7 @@ from pkid.responders.cmp.keyoffers import (
     key_types,
     request_template,
 )
+from pkid.responders.cmp.passphrases import RevocationPassphrases
 from pkid.responders.cmp.requests import Answered, Request
 from pkid.responders.cmp.singles import find_repeat, finished_record
 
@@ -81,11 +82,13 @@ class GeneralMessages:
         answers: Answers,
         clock: Clock,
         policies: Callable[[], Policies],
+        passphrases: RevocationPassphrases,
     ) -> None:
         self._engine = engine
         self._answers = answers
         self._clock = clock
         self._policies = policies
+        self._passphrases = passphrases
         self._table: dict[str, Answer] = {
             oids.ID_IT_CA_PROT_ENC_CERT: self._ca_prot_enc_cert,
             oids.ID_IT_SIGN_KEY_PAIR_TYPES: self._sign_key_pair_types,
@@ -94,6 +97,7 @@ class GeneralMessages:
             oids.ID_IT_CA_KEY_UPDATE_INFO: self._ca_key_update_info,
             oids.ID_IT_CURRENT_CRL: self._current_crl,
             oids.ID_IT_KEY_PAIR_PARAM_REQ: self._key_pair_param,
+            oids.ID_IT_REV_PASSPHRASE: self._rev_passphrase,
             oids.ID_IT_SUPP_LANG_TAGS: _supp_lang_tags,
             oids.ID_IT_CA_CERTS: self._ca_certs,
             oids.ID_IT_CERT_REQ_TEMPLATE: self._cert_req_template,
@@ -202,6 +206,11 @@ class GeneralMessages:
         policies, alias = self._policies(), question.request.alias.alias
         names = (alias.certificate_profile, *alias.profiles)
         return map(policies.certificate_profile, names)
+
+    async def _rev_passphrase(self, question: Question) -> InfoTypeAndValue:
+        """Keep what revokes the requester's certificates; say that it was kept."""
+        await self._passphrases.keep(question.request, question.info)
+        return infotypes.REV_PASSPHRASE.info()
 
     # --- certificates of CAs -----------------------------------------------------
 

@@ -166,14 +166,27 @@ class KeyProofs:
         :raises PKIError: ``BAD_REQUEST`` for another content or when it is not for a
             key of ours; ``BAD_ALGORITHM``, ``MALFORMED``, ``BAD_MESSAGE_CHECK``.
         """
+        octets = await self._open(request, key, oids.ID_CT_ENC_KEY_WITH_ID)
+        return EncKeyWithID.decode(octets)
+
+    async def open_data(self, request: Request, key: EnvelopedKey) -> bytes:
+        """Octets that were encrypted for us, no key.
+
+        :raises PKIError: as `open_key`.
+        """
+        return await self._open(request, key, oids.ID_DATA)
+
+    async def _open(
+        self, request: Request, key: EnvelopedKey, content_type: str
+    ) -> bytes:
         enveloped = EnvelopedData.decode(key.enveloped)
-        if enveloped.encrypted_content_info.content_type != (
-            oids.ID_CT_ENC_KEY_WITH_ID
-        ):
-            raise PKIError(ErrorCode.BAD_REQUEST, "the content is no EncKeyWithID")
+        if enveloped.encrypted_content_info.content_type != content_type:
+            raise PKIError(
+                ErrorCode.BAD_REQUEST, "the encrypted content is of another type"
+            )
         content_key_octets(enveloped.encrypted_content_info)
         content_key = await self._content_key(request, enveloped)
-        return EncKeyWithID.decode(decrypt_content(enveloped, content_key))
+        return decrypt_content(enveloped, content_key)
 
     async def _content_key(self, request: Request, enveloped: EnvelopedData) -> bytes:
         """By the one recipient information that is there: ours, or a password's."""

@@ -166,6 +166,9 @@ class ProtectionCheck:
             parameters = _affordable(alias, algorithm)
         reference = _reference_of(message.header)
         shared = await self._find_secret(alias, reference)
+        if message.body_type is BodyType.RR:
+            # A passphrase revokes and does nothing else; both are always looked up.
+            shared = await self._find_passphrase(alias, reference) or shared
         secret = _NOBODY if shared is None else shared.secret
         key: MacKey | SymmetricKey = SymmetricKey(algorithm, secret)
         if parameters is not None:
@@ -192,6 +195,13 @@ class ProtectionCheck:
         # A reference that cannot exist is looked up all the same: equal time.
         return await self._engine.find_secret(
             CredentialKind.CMP_SECRET, reference or "", alias.alias.name
+        )
+
+    async def _find_passphrase(
+        self, alias: CMPAlias, reference: str | None
+    ) -> SharedSecret | None:
+        return await self._engine.find_secret(
+            CredentialKind.REVOCATION, reference or "", alias.alias.name
         )
 
     async def _answering(
