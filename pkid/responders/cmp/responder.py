@@ -201,18 +201,19 @@ class CMPResponder:
         groups = Groups(engine, self._answers, clock)
         challenges = Challenges(engine, self._answers, clock, random)
         delivery = KeyDelivery(engine, workers, random)
+        proofs = evidence(engine, workers, challenges)
         enrollment = Enrollment(
             engine,
             self._answers,
             self._tcp_polling,
             groups,
-            evidence(engine, workers, challenges),
+            proofs,
             delivery,
         )
         recovery = Recovery(engine, self._answers, clock, delivery)
         follow_ups = FollowUps(engine, self._answers, clock)
         revocation = Revocation(engine, self._answers, clock)
-        self._passphrases = RevocationPassphrases(engine, key_proofs)
+        self._passphrases = RevocationPassphrases(engine, proofs.key_proofs)
         general = GeneralMessages(
             engine, self._answers, clock, policies, self._passphrases
         )
