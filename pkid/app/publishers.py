@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from OpenSSL.crypto import Error as CryptoError
-
 from pkid.app.kinds import ConfigurationError, Faults
 from pkid.app.settings import Configuration, PublisherSettings
 from pkid.engine.authority import CertificateAuthority
@@ -52,7 +50,7 @@ def read_publishers(
             found[name] = _material(settings, base, environment)
         except PKIError as error:
             faults.add(f"publisher.{name}.secret", error.detail)
-        except (OSError, ValueError, CryptoError):
+        except (OSError, ValueError):
             what = f"{settings.authorities} holds no certificate in PEM"
             faults.add(f"publisher.{name}.authorities", what)
     if faults.found:

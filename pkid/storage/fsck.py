@@ -61,6 +61,20 @@ _QUERIES: Final = (
         "WHERE crls.number > authorities.crl_number",
     ),
     (
+        "certificate that is revoked and on no CRL",
+        "SELECT names.text || '/' || hex(c.serial) FROM certificates AS c "
+        "JOIN names ON names.id = c.authority WHERE status IN (3, 4) AND NOT EXISTS "
+        "(SELECT 1 FROM crl_entries AS e WHERE e.authority = c.authority "
+        "AND e.part = c.crl_partition AND e.serial = c.serial AND e.released = 0)",
+    ),
+    (
+        "CRL entry of a certificate that is not revoked",
+        "SELECT names.text || '/' || hex(e.serial) FROM crl_entries AS e "
+        "JOIN names ON names.id = e.authority WHERE e.released = 0 AND NOT EXISTS "
+        "(SELECT 1 FROM certificates AS c WHERE c.authority = e.authority "
+        "AND c.serial = e.serial AND c.status IN (3, 4))",
+    ),
+    (
         "certificate that is revoked and does not say when",
         "SELECT names.text || '/' || hex(serial) FROM certificates AS c "
         "JOIN names ON names.id = c.authority "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from OpenSSL.crypto import Error as CryptoError
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
 
@@ -34,14 +35,16 @@ def make_agent(
 def split_roots(text: str) -> tuple[str, ...]:
     """The certificates of a PEM file, each by itself.
 
-    :raises ValueError: there is none.
-    :raises OpenSSL.crypto.Error: one cannot be read.
+    :raises ValueError: there is none, or one cannot be read.
     """
     found = tuple(
         f"{part}{_PEM_END}\n" for part in text.split(_PEM_END) if _PEM_BEGIN in part
     )
     if not found:
         raise ValueError(_NO_CERTIFICATE)
-    for one in found:
-        Certificate.loadPEM(one)
+    try:
+        for one in found:
+            Certificate.loadPEM(one)
+    except CryptoError:
+        raise ValueError(_NO_CERTIFICATE) from None
     return found

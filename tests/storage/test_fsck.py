@@ -73,6 +73,12 @@ def test_a_good_store_has_no_findings(directory: Path) -> None:
         ("DELETE FROM transactions WHERE status = 1", "waiting approval"),
         ("UPDATE authorities SET crl_number = zeroblob(20)", "CRL number"),
         ("UPDATE certificates SET status = 4 WHERE id = 3", "does not say when"),
+        ("UPDATE certificates SET status = 4 WHERE id = 3", "on no CRL"),
+        (
+            "INSERT INTO crl_entries SELECT authority, 0, serial, 0, 0, 1, x'00' "
+            "FROM certificates WHERE id = 3",
+            "CRL entry of a certificate that is not revoked",
+        ),
         (
             "UPDATE certificates SET serial = zeroblob(20) WHERE id = 3",
             "certificate without audit record",
