@@ -13,7 +13,7 @@ from cryptography import x509
 
 from pkid.app.config import decode_configuration
 from tests.support import pages
-from tests.support.daemon import Daemon, running
+from tests.support.daemon import ROOT, Daemon, running
 
 pytestmark = pytest.mark.interop
 
@@ -64,6 +64,20 @@ def site(
 def test_the_configuration_of_the_page_is_without_fault() -> None:
     found = decode_configuration(pages.configuration(PAGE), source=PAGE)
     assert {"ran", "gateways", "functions"} <= found.cmp_aliases.keys()
+
+
+def test_what_the_page_calls_proven_is_a_test() -> None:
+    text = (ROOT / "docs" / f"{PAGE}.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", text))
+    rooms = [ROOT / "tests" / room for room in ("interop", "responders", "engine")]
+    found = {
+        name
+        for room in rooms
+        for path in room.glob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.M)
+    }
+    assert named
+    assert named - found == set()
 
 
 @pytest.mark.requirement("CMP-178", "CMP-181", "ENG-22")

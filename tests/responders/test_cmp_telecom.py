@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -272,6 +273,28 @@ def test_a_key_update_with_the_same_key_is_by_switch(
     answer = network.desk.enroll(own, body_type=BodyType.KUR, key=key)
     granted = answer.status.status is not PKIStatus.REJECTION
     assert granted is allowed
+
+
+@pytest.mark.requirement("CMP-177")
+@pytest.mark.parametrize(
+    "digest", [hashes.SHA256(), hashes.SHA384()], ids=["SHA-256", "SHA-384"]
+)
+def test_digests_of_the_standard_are_taken(
+    network: Network, digest: hashes.HashAlgorithm
+) -> None:
+    key = network.station.key
+    oid = {"sha256": oids.ECDSA_WITH_SHA256, "sha384": oids.ECDSA_WITH_SHA384}
+
+    class WithDigest(BySignature):
+        @property
+        def algorithm(self) -> AlgorithmIdentifier:
+            return AlgorithmIdentifier(oid[digest.name])
+
+        def bits(self, part: bytes) -> bytes:
+            return key.sign(part, ec.ECDSA(digest))
+
+    by = WithDigest(network.station.certificate, key, network.station.chain)
+    assert network.ask(signed_request(new_key()), by=by).certificate
 
 
 # --- SHA-1 ------------------------------------------------------------------------
