@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkid.asn1 import oids
 from pkid.asn1.names import Name
+from pkid.crypto.algorithms import signature_algorithm_for
 from pkid.crypto.extensions import subject_alternative_name
+from pkid.crypto.signatures import sign
 from pkid.engine.aliases import Mode
 from pkid.engine.model import (
     AuditEvent,
@@ -30,8 +36,15 @@ from pkid.messages.cmp.body import (
 from pkid.messages.cmp.message import PKIMessage, decode_body
 from pkid.messages.cmp.nested import decode_messages
 from pkid.messages.cmp.status import FailInfo, PKIStatus
-from pkid.messages.crmf import CertReqMsg, POPOSigningKey, RAVerified
+from pkid.messages.crmf import (
+    CertReqMsg,
+    POPOSigningKey,
+    POPOSigningKeyInput,
+    RAVerified,
+)
+from pkid.messages.pkcs10 import CertificationRequest
 from pkid.responders.cmp.certification import certificate_hash
+from pkid.responders.cmp.upstreamidentity import OwnCertificate
 from tests.engine.world import CMP, OPERATOR, World, result_of
 from tests.responders.peers import (
     Answer,
@@ -42,12 +55,14 @@ from tests.responders.peers import (
     cert_conf,
     cert_requests,
     follow,
+    foreign_certificate,
     message,
     new_key,
     polling,
     reason_code,
     revocation_of,
     signed_request,
+    spki_of,
 )
 from tests.responders.radesk import NAME, RA_SUBJECT, CADesk, RADesk
 
@@ -147,14 +162,54 @@ def test_a_brought_certificate_of_another_key_is_refused(
 
 
 def test_a_brought_certificate_answers_our_own_request(ra: RADesk) -> None:
-    from cryptography import x509
-
     csr = x509.load_der_x509_csr(result_of(ra.own().certification_request()))
     assert csr.is_signature_valid
     assert csr.subject.rfc4514_string() == RA_SUBJECT
     ra.options["brought"] = ra.chain
     ra.prepare()
     assert len(ra.enrolment.sent) == 2
+
+
+def test_a_CA_may_take_its_time_for_our_certificate(ra: RADesk, ca: CADesk) -> None:
+    aliases = dict(ca.world.policies.aliases)
+    enrolment = aliases["cmp", "enrolment"]
+    aliases["cmp", "enrolment"] = replace(enrolment, approval="operator")
+    ca.world.policies = replace(ca.world.policies, aliases=aliases)
+    ra.enrolment.sent.clear()
+    own = ra.own()
+    for _ in range(2):
+        with pytest.raises(PKIError) as refused:
+            result_of(own.current(()))
+        assert "not decided" in (refused.value.hint or "")
+    ca.approve()
+    chain = result_of(own.current(()))
+    assert own.identity(chain).certificate == chain[0] != ra.chain[0]
+    types = [PKIMessage.decode(one).body_type for one in ra.enrolment.sent]
+    assert types == [
+        BodyType.IR,
+        BodyType.POLL_REQ,
+        BodyType.POLL_REQ,
+        BodyType.CERT_CONF,
+    ]
+
+
+def test_a_CA_that_refuses_us_is_quoted_to_the_operator(ra: RADesk, ca: CADesk) -> None:
+    ca.world.change_profile("ra", request_subject=False)
+    with pytest.raises(PKIError) as refused:
+        result_of(ra.own().current(()))
+    assert "BAD_CERT_TEMPLATE" in (refused.value.hint or "")
+
+
+def test_an_answer_under_another_secret_is_none(ra: RADesk) -> None:
+    own = OwnCertificate(
+        replace(ra.upstream, secret=b"another secret"),
+        result_of(ra.world.engine.elsewhere.make_key(NAME, "ec:P-256")),
+        ra.world.clock,
+        ra.world.random,
+    )
+    with pytest.raises(PKIError) as refused:
+        result_of(own.current(()))
+    assert refused.value.code is ErrorCode.UNAVAILABLE
 
 
 # --- a certificate ----------------------------------------------------------------
@@ -393,6 +448,65 @@ def test_alternative_names_that_stay_keep_the_request(ra: RADesk) -> None:
     wanted = signed_request(new_key(), extensions=(names,))
     ra.ask(message(BodyType.IR, cert_requests(wanted), ByMAC()))
     assert isinstance(asked_for(ra).popo, POPOSigningKey)
+
+
+def test_a_proof_that_names_its_sender_is_replaced(ra: RADesk) -> None:
+    """Under our protection the sender is another: the CA could not check it."""
+    key = new_key()
+    signed = POPOSigningKeyInput.build(ByMAC().sender, spki_of(key))
+    algorithm = signature_algorithm_for(key.public_key())
+    popo = POPOSigningKey(algorithm, sign(key, algorithm, signed.der), signed)
+    answer = ra.enroll(key=key, spki=None, popo=popo)
+    assert answer.status.status is PKIStatus.ACCEPTED
+    assert isinstance(asked_for(ra).popo, RAVerified)
+    assert asked_for(ra).cert_req.cert_template.spki == spki_of(key)
+
+
+def pkcs10(subject: str) -> CertificationRequest:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, subject)])
+    csr = x509.CertificateSigningRequestBuilder().subject_name(name)
+    octets = csr.sign(new_key(), hashes.SHA256()).public_bytes(Encoding.DER)
+    return CertificationRequest.decode(octets)
+
+
+def test_a_PKCS10_request_goes_on_as_it_came(ra: RADesk) -> None:
+    csr = pkcs10("by-request")
+    answer = ra.ask(message(BodyType.P10CR, csr, ByMAC()))
+    assert answer.body_type is BodyType.CP
+    assert answer.status.status is PKIStatus.ACCEPTED
+    assert ra.line.last.body == csr.der
+
+
+def test_a_PKCS10_request_that_would_have_to_change_is_refused(ra: RADesk) -> None:
+    entity = EndEntity(
+        name="ref",
+        status=EntityStatus.NEW,
+        created=ra.world.clock.now(),
+        subject="CN=registered",
+    )
+    result_of(ra.world.engine.administration.add_entity(entity, OPERATOR, CMP))
+    ra.world.change_alias(mode=Mode.CLIENT)
+    answer = ra.ask(message(BodyType.P10CR, pkcs10("other"), ByMAC()))
+    assert answer.fail_info is FailInfo.BAD_CERT_TEMPLATE
+    assert ra.line.sent == []
+
+
+@pytest.mark.requirement("CMP-141")
+def test_a_vendors_device_enrols_by_the_allow_list_here(ra: RADesk, ca: CADesk) -> None:
+    now, maker, key = ra.world.clock.now(), new_key(), new_key()
+    root = foreign_certificate(maker, "maker", ca=True, at=now)
+    issuer = (x509.load_der_x509_certificate(root), maker)
+    unit = BySignature(
+        foreign_certificate(key, "unit", serial="AC-1", issuer=issuer, at=now), key
+    )
+    ra.trust_vendor(root)
+    assert ra.enroll(unit).fail_info is FailInfo.NOT_AUTHORIZED
+    assert ra.line.sent == []
+    ra.allow_unit("AC-1")
+    answer = ra.enroll(unit)
+    assert answer.status.status is PKIStatus.ACCEPTED
+    assert ra.foreign(answer.certificate).entity == "station-1"
+    assert isinstance(asked_for(ra).popo, RAVerified)
 
 
 def test_several_requests_in_a_message_are_refused(ra: RADesk) -> None:
@@ -696,6 +810,26 @@ def flipped(octets: bytes) -> bytes:
 def test_an_answer_that_was_changed_is_none(ra: RADesk) -> None:
     ra.line.forge = flipped
     assert ra.enroll().status.status is PKIStatus.WAITING
+
+
+def test_whatever_is_wrong_with_an_answer_the_device_waits_or_is_served(
+    ra: RADesk,
+) -> None:
+    """Every 23rd octet of an answer broken in turn: never a surprise."""
+    ra.enroll(subject="CN=first", implicit=True)
+    size = len(ra.line.received[-1])
+    seen = set()
+    for number, index in enumerate(range(0, size, 23)):
+        ra.line.forge = lambda octets, at=index: (
+            octets[:at] + bytes((octets[at] ^ 0x15,)) + octets[at + 1 :]
+            if at < len(octets)
+            else octets
+        )
+        answer = ra.enroll(subject=f"CN=unit-{number}", implicit=True)
+        seen.add(answer.status.status)
+    # What is outside the protection, as certificates of a chain, may be broken.
+    assert seen <= {PKIStatus.WAITING, PKIStatus.ACCEPTED}
+    assert PKIStatus.WAITING in seen
 
 
 def test_an_answer_of_another_transaction_is_none(ra: RADesk) -> None:
