@@ -76,7 +76,7 @@ def converse(
             *("java", "-cp", classpath, "BouncyEST"),
             *(f"localhost:{daemon.est.port}", str(trust), version, kind),
             *(f"CN=bouncy-{version}-{kind.replace(':', '-')}",),
-            *(est["user"], est["password"], *LABELS),
+            *(est["username"], est["password"], *LABELS),
         ],
         check=False,
         cwd=folder,

@@ -154,7 +154,7 @@ class Curl:
     @property
     def first_run_user(self) -> str:
         est = self.daemon.credentials["est"]
-        return f"{est['user']}:{est['password']}"
+        return f"{est['username']}:{est['password']}"
 
     def enroll(
         self,
