@@ -18,6 +18,7 @@ from pkid.asn1.names import EMPTY, GeneralName, Name, decode_general_names
 from pkid.crypto.extensions import subject_alternative_name
 from pkid.crypto.possession import SignedPossession
 from pkid.engine.accounts import issued_write
+from pkid.engine.aliases import Policies
 from pkid.engine.model import (
     CredentialKind,
     EnrollmentRequest,
@@ -60,9 +61,14 @@ class OrderResources:
     """Answers them."""
 
     def __init__(
-        self, engine: Engine, clock: Clock, random: Callable[[int], bytes]
+        self,
+        engine: Engine,
+        policies: Callable[[], Policies],
+        clock: Clock,
+        random: Callable[[int], bytes],
     ) -> None:
         self._engine = engine
+        self._policies = policies
         self._clock = clock
         self._random = random
 
@@ -72,6 +78,7 @@ class OrderResources:
         """Make an order, and authorizations for what is not proven yet."""
         members, alias = request.members(), request.alias
         identifiers = decode_identifiers(members.get("identifiers"), alias)
+        self._check_wildcards(identifiers, request)
         profile = _profile(members, request)
         now = self._clock.now()
         vouched = await self._vouched_names(request)
@@ -99,6 +106,21 @@ class OrderResources:
         url = request.places("order", order.id)
         document = order_view(request.places, order, order.status_at(found, now))
         return json_reply(document, location(url), status=_CREATED)
+
+    def _check_wildcards(
+        self, identifiers: Sequence[Identifier], request: Request
+    ) -> None:
+        """Refuse early what the one path would refuse late."""
+        name = request.alias.alias.end_entity_profile
+        rules = self._policies().end_entity_profiles.get(name)
+        allowed = rules is not None and rules.wildcard_names
+        if not allowed and any(one.is_wildcard for one in identifiers):
+            raise ProblemError(
+                "rejectedIdentifier",
+                403,
+                "wildcard names are not certified here",
+                hint=f"wildcard_names of [end_entity_profile.{name}]",
+            )
 
     async def _proven(
         self, request: Request, identifier: Identifier

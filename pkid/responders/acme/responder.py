@@ -70,14 +70,13 @@ class ACMEResponder:
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._aliases = aliases
-        self._policies = policies
         self._bases = bases
         self._journal = Journal(self.log, clock)
         self._throttle = FailureThrottle(clock)
         self._nonces = Nonces(clock, random)
         self._requests = Requests(engine, self._nonces)
         accounts = AccountResources(engine, clock, random)
-        self.orders = OrderResources(engine, clock, random)
+        self.orders = OrderResources(engine, policies, clock, random)
         authorizations = AuthorizationResources(engine, prover, clock)
         self._certificates = CertificateResources(engine, clock)
         self._resources: dict[str, Callable[[Request], Awaitable[Reply]]] = {
