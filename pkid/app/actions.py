@@ -76,6 +76,7 @@ class Desk:
             ("POST", "entities"): self.add_entity,
             ("POST", "entities/import"): self.import_entities,
             ("POST", "entities/rearm"): self.rearm_entity,
+            ("POST", "entities/recover"): self.recover_entity,
             ("POST", "vendor-units"): self.add_vendor_unit,
             ("POST", "requests/approve"): self.approve,
             ("POST", "requests/reject"): self.reject,
@@ -204,6 +205,12 @@ class Desk:
         if call.body.get("revoke") is True:
             await self._revoke_all(name, call)
         return views.entity(armed)
+
+    async def recover_entity(self, call: Call) -> View:
+        """Allow an end entity to recover its archived keys, once."""
+        name = needed_text(call, "name")
+        archive = self._engine.key_archive
+        return views.entity(await archive.allow(name, call.actor, call.context))
 
     async def _revoke_all(self, entity: str, call: Call) -> None:
         """Revoke what an entity holds: its unit is gone, or was reset."""

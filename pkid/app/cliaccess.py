@@ -99,6 +99,12 @@ def rearm_entity(tool: Tool, given: Namespace) -> int:
     return tool.show(tool.daemon.call("POST", "entities/rearm", body=body))
 
 
+def recover_entity(tool: Tool, given: Namespace) -> int:
+    """Allow one recovery of archived keys."""
+    body = {"name": given.name}
+    return tool.show(tool.daemon.call("POST", "entities/recover", body=body))
+
+
 def import_entities(tool: Tool, given: Namespace) -> int:
     """Register many: all or nothing."""
     rows = read_rows(given.file)
@@ -330,6 +336,13 @@ COMMANDS: Final = (
                 help="revoke the certificates that it has (superseded)",
             ),
         ),
+    ),
+    Command(
+        noun="entity",
+        verb="recover",
+        help="allow one recovery of its archived keys",
+        run=recover_entity,
+        arguments=(argument("name"),),
     ),
     Command(
         noun="entity",

@@ -5,18 +5,20 @@ There it is that of RFC 4210, whose CertifiedKeyPair knows no EnvelopedData.
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyasn1.type import constraint, namedtype, tag, univ
 from pyasn1_alt_modules import rfc5280, rfc9810
 
 _SOME = constraint.ValueSizeConstraint(1, rfc9810.MAX)
 
 
-def _tagged(kind: univ.Any, number: int) -> univ.Any:
+def _tagged(kind: Any, number: int) -> Any:
     form = tag.Tag(tag.tagClassContext, tag.tagFormatConstructed, number)
     return kind.subtype(explicitTag=form)
 
 
-class KeyRecRepContent(univ.Sequence):  # type: ignore[misc]  # untyped base
+class KeyRecRepContent(univ.Sequence):
     """``KeyRecRepContent`` as appendix F of RFC 9810 has it."""
 
     componentType = namedtype.NamedTypes(  # noqa: N815  pyasn1's own word
@@ -43,7 +45,7 @@ class KeyRecRepContent(univ.Sequence):  # type: ignore[misc]  # untyped base
     )
 
 
-class PKIBody(univ.Choice):  # type: ignore[misc]  # untyped base
+class PKIBody(univ.Choice):
     """``PKIBody`` with that krp."""
 
     componentType = namedtype.NamedTypes(  # noqa: N815  pyasn1's own word
@@ -56,7 +58,7 @@ class PKIBody(univ.Choice):  # type: ignore[misc]  # untyped base
     )
 
 
-class PKIMessage(univ.Sequence):  # type: ignore[misc]  # untyped base
+class PKIMessage(univ.Sequence):
     """``PKIMessage`` with that body."""
 
     componentType = namedtype.NamedTypes(  # noqa: N815  pyasn1's own word

@@ -119,4 +119,4 @@ def is_certificate_of(octets: bytes, family: str) -> bool:
     """Whether these are a certificate of this key."""
     certificate = x509.load_der_x509_certificate(octets)
     public: Any = KEYS[family].public_key()
-    return certificate.public_key() == public
+    return bool(certificate.public_key() == public)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -295,7 +296,7 @@ def test_the_identifier_may_be_the_subject(desk: Desk, by: ByMAC) -> None:
     assert ask(desk, by, request).status.status is PKIStatus.ACCEPTED
 
 
-CONTENTS = {
+CONTENTS: dict[str, Callable[[], bytes]] = {
     "of another key": lambda: packed("ec:P-384"),
     "without identifier": lambda: packed("rsa", None),
     "of another owner": lambda: packed("rsa", "somebody"),
