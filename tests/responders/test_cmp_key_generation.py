@@ -198,7 +198,7 @@ def test_under_a_shared_secret_the_key_comes_for_the_password(
     assert desk.record(answer.certificate).status is CertificateStatus.ACTIVE
 
 
-@pytest.mark.requirement("CMP-107", "CMP-108")
+@pytest.mark.requirement("CMP-107", "CMP-108", "CMP-110")
 @pytest.mark.parametrize("transport", ["oaep", "pkcs1"])
 def test_under_an_rsa_certificate_the_key_is_transported(
     desk: Desk, tmp_path: Path, transport: str
