@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pkid.app.cliaccess import COMMANDS as ACCESS
+from pkid.app.cliacme import COMMANDS as ACME
 from pkid.app.cliauthorities import COMMANDS as AUTHORITIES
 from pkid.app.clicertificates import COMMANDS as CERTIFICATES
 from pkid.app.clichecks import COMMANDS as CHECKS
@@ -35,6 +36,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     *CERTIFICATES,
     *RELAYING,
     *SCEP,
+    *ACME,
 )
 NOUNS: Final = {
     "clock": "the clock of this host",
@@ -45,6 +47,7 @@ NOUNS: Final = {
     "alias": "entrances, as configured",
     "cmp": "messages of CMP",
     "scep": "SCEP",
+    "acme": "ACME",
     "request": "requests that wait for an operator",
     "certificate": "certificates",
     "trace": "recorded messages",

@@ -237,6 +237,21 @@ async def _explain_serial(store: StoreReads, text: str) -> list[AuditRecord]:
     return list(await store.search_audit(str(record.reference), DEFAULT_LIMIT))
 
 
+async def list_accounts(store: StoreReads, _arguments: Arguments) -> list[View]:
+    """All accounts of ACME."""
+    return [views.acme_account(one) for one in await store.list_accounts()]
+
+
+async def show_account(store: StoreReads, arguments: Arguments) -> View:
+    """One account of ACME with its orders."""
+    found = await store.find_account(need(arguments, "id"))
+    if found is None:
+        raise missing("there is no such account", "pkid acme accounts")
+    orders = await store.list_orders(found.id, None, DEFAULT_LIMIT)
+    shown = [views.acme_order(one) for one in orders]
+    return {**views.acme_account(found), "orders": shown}
+
+
 #: What can be read, by resource name; the tool and the control socket share it.
 READINGS: Final[Mapping[str, Reading]] = {
     "authorities": list_authorities,
@@ -250,4 +265,6 @@ READINGS: Final[Mapping[str, Reading]] = {
     "certificates": search_certificates,
     "certificate": show_certificate,
     "audit": explain,
+    "acme/accounts": list_accounts,
+    "acme/account": show_account,
 }

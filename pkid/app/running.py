@@ -11,7 +11,9 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
+from pkid.app.acmeactions import ACMEDesk
 from pkid.app.actions import Desk
+from pkid.app.announcing import Announcements
 from pkid.app.authorityactions import AuthorityDesk
 from pkid.app.control import ControlResponder, ControlSocket
 from pkid.app.controlling import outside_view
@@ -98,6 +100,9 @@ class Running:
             configuration=situation.configuration,
             materials=situation.upstreams,
             reactor=situation.reactor,
+        )
+        self._announcements = Announcements(
+            house, situation.configuration, situation.reactor
         )
         self._cmp = CMPResponder(
             house.engine,
@@ -308,8 +313,10 @@ class Running:
             renew=self._renew,
         )
         authorities = AuthorityDesk(self._house.engine, self._renew)
+        acme = ACMEDesk(self._house)
         return ControlResponder(
-            self._house.store, {**desk.actions(), **authorities.actions()}
+            self._house.store,
+            {**desk.actions(), **authorities.actions(), **acme.actions()},
         )
 
     def _warnings(self) -> list[str]:
@@ -347,6 +354,7 @@ class Running:
             Chore("expiry of unconfirmed certificates", 5, engine.expire_unconfirmed),
             Chore("renewal of revocation lists", 5, engine.refresh_crls),
             Chore("questions to CAs elsewhere", 1, self._cmp.advance_elsewhere),
+            Chore("announcements by CMP", 5, self._announcements.announce),
             Chore("certificates before CAs elsewhere", 5, self._upstreams.prepare),
             Chore("publication", 5, lambda: self._publishers.publish_files(engine)),
             Chore(

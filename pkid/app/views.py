@@ -20,6 +20,7 @@ from pkid.engine.model import (
     CRLRecord,
     EndEntity,
 )
+from pkid.engine.orders import Account, Order
 
 View = dict[str, object]
 
@@ -170,3 +171,29 @@ def crl(record: CRLRecord) -> View:
 def octets(value: bytes) -> str:
     """Octets as base64 text."""
     return base64.b64encode(value).decode("ascii")
+
+
+def acme_account(account: Account) -> View:
+    """One account; its key is told by the thumbprint."""
+    return {
+        "id": account.id,
+        "alias": account.alias,
+        "status": account.status.value,
+        "contacts": list(account.contacts),
+        "thumbprint": account.thumbprint,
+        "external_key": account.binding,
+        "created": moment(account.created),
+    }
+
+
+def acme_order(order: Order) -> View:
+    """One order."""
+    return {
+        "id": order.id,
+        "status": order.status.value,
+        "identifiers": [f"{one.kind}:{one.value}" for one in order.identifiers],
+        "certificate": str(order.certificate or ""),
+        "detail": order.detail,
+        "created": moment(order.created),
+        "expires": moment(order.expires),
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -284,3 +285,59 @@ def test_certbot_changes_and_gives_up_its_account(certbot: ACMEClient) -> None:
     certbot_run(certbot, "register", *agreed())
     certbot_run(certbot, "update_account", "--email", "me@pkid.test")
     certbot_run(certbot, "unregister")
+
+
+# --- operators --------------------------------------------------------------------
+
+
+@pytest.mark.requirement("ACME-35")
+def test_a_key_made_by_the_tool_makes_one_account_and_no_more(
+    lego: ACMEClient,
+) -> None:
+    daemon = lego.place.daemon
+    key = daemon.ask_tool(
+        *("acme", "eab", "--alias", "default", "--uses", "1", "--expires", "1d"),
+        *("--name", "dns:*.plant.test"),
+    )
+    arguments = (
+        *("--accept-tos", "--path", "lego", "--server", lego.directory("default")),
+        *("--domains", "a.plant.test", "--http", "--http.port", "127.0.0.1:1"),
+        *("--eab", "--kid", key["reference"], "--hmac", key["hmac"]),
+    )
+    lego.run(*arguments, "--email", "first@pkid.test", "run")
+    accounts = daemon.ask_tool("acme", "accounts")
+    (account,) = [one for one in accounts if one["external_key"] == key["reference"]]
+    shown = daemon.ask_tool("acme", "show", account["id"])
+    assert [order["status"] for order in shown["orders"]] == ["valid"]
+    assert shown["orders"][0]["identifiers"] == ["dns:a.plant.test"]
+    again = lego.run(*arguments, "--email", "second@pkid.test", "run", check=False)
+    assert again.returncode != 0
+    assert "the external account binding does not hold" in again.stdout
+
+
+@pytest.mark.requirement("ACME-46")
+def test_an_order_waits_for_an_operator(lego: ACMEClient) -> None:
+    daemon, place = lego.place.daemon, lego.place
+    waiting = subprocess.Popen(
+        [
+            *(lego.program, "--accept-tos", "--email", "you@pkid.test"),
+            *("--path", "lego", "--server", lego.directory("asks")),
+            *("--domains", "asks.pkid.test", "--http"),
+            *("--http.port", f"127.0.0.1:{place.http_port}", "run"),
+        ],
+        cwd=lego.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "LEGO_CA_CERTIFICATES": str(lego.root)},
+    )
+    with waiting:
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        requests: list[dict[str, str]] = []
+        while not requests and time.monotonic() < deadline:
+            requests = daemon.ask_tool("request", "list")
+            time.sleep(0.2)
+        daemon.tool("request", "approve", requests[0]["id"])
+        text, _ = waiting.communicate(timeout=TIMEOUT_SECONDS)
+    assert waiting.returncode == 0, text
+    assert lego.judge(lego.folder / "lego" / "certificates" / "asks.pkid.test.crt")
