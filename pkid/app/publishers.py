@@ -61,7 +61,8 @@ def read_publishers(
 def _material(
     settings: PublisherSettings, base: Path, environment: Mapping[str, str]
 ) -> PublisherMaterial:
-    secret, roots = b"", ()
+    secret = b""
+    roots: tuple[str, ...] = ()
     if settings.secret:
         reference = SecretReference.decode(settings.secret)
         secret = reference.resolve(environment, base=base).reveal()

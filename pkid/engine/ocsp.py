@@ -21,6 +21,7 @@ from typing import Final
 
 from twisted.logger import Logger
 
+from pkid.asn1 import der
 from pkid.asn1.names import Name
 from pkid.asn1.x509 import AlgorithmIdentifier, Extension
 from pkid.crypto import ocsp
@@ -44,6 +45,7 @@ PROFILE: Final = "ocsp"
 #: Answers kept for the next who asks, each about a kilobyte.
 MAX_ANSWERS: Final = 8192
 _MOST_SERIAL: Final = 1 << 159
+_NO_PARAMETERS: Final = (None, der.NULL)
 _REVOKED: Final = (CertificateStatus.REVOKED, CertificateStatus.HELD)
 
 
@@ -386,6 +388,8 @@ class _Issuers:
         if self.are_stale:
             self._revision = self._authorities.revision
             self._tables.clear()
+        if question.hash_algorithm.parameters not in _NO_PARAMETERS:
+            return None
         table = self._tables.get(question.hash_algorithm.oid)
         if table is None:
             try:

@@ -103,10 +103,10 @@ class WebhookPublisher:
         status: int = response.code
         return status
 
-    def _headers(self, path: str, octets: bytes) -> dict[str, str]:
+    def _headers(self, path: str, octets: bytes) -> dict[bytes | str, bytes | str]:
         moment = str(int(self._clock.now().timestamp()))
         kind = path.rpartition(".")[2]
-        headers = {
+        headers: dict[bytes | str, bytes | str] = {
             "Content-Type": MEDIA_TYPES.get(kind, "application/octet-stream"),
             PATH_HEADER: path,
             TIME_HEADER: moment,

@@ -27,7 +27,7 @@ def make_agent(
     """
     if not roots:
         return Agent(reactor, connectTimeout=seconds)
-    found = [Certificate.loadPEM(one) for one in roots]
+    found = [Certificate.loadPEM(one.encode("ascii")) for one in roots]
     policy = BrowserLikePolicyForHTTPS(trustRootFromCertificates(found))
     return Agent(reactor, policy, connectTimeout=seconds)
 
@@ -44,7 +44,7 @@ def split_roots(text: str) -> tuple[str, ...]:
         raise ValueError(_NO_CERTIFICATE)
     try:
         for one in found:
-            Certificate.loadPEM(one)
+            Certificate.loadPEM(one.encode("ascii"))
     except CryptoError:
         raise ValueError(_NO_CERTIFICATE) from None
     return found

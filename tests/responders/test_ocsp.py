@@ -259,6 +259,7 @@ def test_a_foreign_issuer_is_unauthorized(status: World) -> None:
     root = issuer(status, "root")
     for hash_name in ("sha1", "sha256"):
         ours = cert_id(issuer(status), serial(issued), hash_name)
+        assert ask(status, serial(issued), hash_name=hash_name).serial_number
         theirs = cert_id(root, 5, hash_name)
         cursor = der.Cursor(der.single(ours, der.SEQUENCE))
         other = der.Cursor(der.single(theirs, der.SEQUENCE))
@@ -266,6 +267,12 @@ def test_a_foreign_issuer_is_unauthorized(status: World) -> None:
             cursor.raw(), cursor.raw(), *other.raw_elements(4)[2:3], der.integer(5)
         )
         assert refused(send(status, request(mixed))) is UNAUTHORIZED
+    known = AlgorithmIdentifier(HASH_OIDS["sha1"], b"\x04\x00").encode()
+    ours = cert_id(issuer(status), serial(issued), "sha1")
+    strange = der.Cursor(der.single(ours, der.SEQUENCE))
+    strange.raw()
+    parameters = der.sequence(known, *strange.raw_elements(3))
+    assert refused(send(status, request(parameters))) is UNAUTHORIZED
     unknown = AlgorithmIdentifier("1.2.3.4").encode()
     odd = der.sequence(unknown, *[der.octet_string(b"x")] * 2, der.integer(1))
     assert refused(send(status, request(odd))) is UNAUTHORIZED
