@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from pkid.messages.cmp.body import BodyType
+from pkid.messages.cmp.status import PKIStatus
 from pkid.transports.cmptcp import FRAMINGS
 from tests.support.daemon import Daemon, running
 from tests.support.mockserver import mock_server
@@ -66,6 +68,12 @@ serves = ["cmp-tcp"]
 endpoint = "tcp:0:interface=127.0.0.1"
 serves = ["cmp-tcp"]
 alias = "ra"
+
+[listener.ra-tls]
+endpoint = "tcp:0:interface=127.0.0.1"
+serves = ["cmp-tcp"]
+alias = "ra"
+tls = true
 
 [listener.http]
 endpoint = "tcp:0:interface=127.0.0.1"
@@ -171,6 +179,8 @@ def url_of(ca: Daemon, way: str, alias: str = "default") -> str:
     """The CA's address by HTTP, HTTPS or a framing of TCP."""
     if way in FRAMINGS:
         return f"tcp://{ca.tcp if alias == 'default' else ca.door('ra-tcp')}"
+    if way == "tls":
+        return f"tls://{ca.door('ra-tls')}"
     door = ca.door("https") if way == "https" else ca.http
     return f"{way}://{door}/.well-known/cmp/p/{alias}"
 
@@ -204,7 +214,7 @@ def test_a_proxy_before_openssls_own_server(
 
 
 @pytest.mark.requirement("CMP-144")
-@pytest.mark.parametrize("way", ["http", "https", "draft", "rfc2510", "der"])
+@pytest.mark.parametrize("way", ["http", "https", "draft", "der"])
 def test_a_proxy_before_another_pkid(
     ca: Daemon, program: str, tmp_path: Path, way: str
 ) -> None:
@@ -240,8 +250,8 @@ def client_of(ra: Daemon, ca: Daemon, program: str, folder: Path) -> OpenSSL:
     return OpenSSL(program, ra, folder, trust=ca)
 
 
-@pytest.mark.requirement("CMP-141")
-@pytest.mark.parametrize("way", ["http", "https", "draft", "rfc2510", "der"])
+@pytest.mark.requirement("CMP-141", "CMP-142")
+@pytest.mark.parametrize("way", ["http", "draft", "rfc2510", "tls"])
 def test_an_RA_speaks_for_its_devices(
     ca: Daemon, program: str, tmp_path: Path, way: str
 ) -> None:
@@ -315,3 +325,35 @@ def test_a_device_waits_while_the_CA_is_away(
                 assert not enrolling.done()
                 ca.start()
                 enrolling.result()
+
+
+def test_a_kill_in_the_middle_loses_nothing(program: str, tmp_path: Path) -> None:
+    """Begun over HTTP, gone on with over TCP, each side stopped in between."""
+    with mortal_ca(tmp_path / "ca") as ca:
+        configuration = ra_configuration(
+            ca, tmp_path, "reprotect", url_of(ca, "http", "ra")
+        )
+        with running(tmp_path, configuration=configuration) as ra, told(ra):
+            client = ra.client()
+            ca.stop()
+            request = client.enrol("CN=unit", implicit_confirm=False)
+            with ra.http_wire() as wire:
+                answer = client.read(wire.exchange(request.octets), request)
+            assert answer.status is not None
+            assert answer.status.status is PKIStatus.WAITING
+            ra.kill()
+            ra.start()
+            ca.start()
+            deadline = time.monotonic() + 30
+            with ra.tcp_wire() as wire:
+                while not answer.granted:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.5)
+                    request = client.poll(answer)
+                    answer = client.read(wire.exchange(request.octets), request)
+                ra.kill()
+            ra.start()
+            request = client.confirm(answer)
+            with ra.http_wire() as wire:
+                done = client.read(wire.exchange(request.octets), request)
+            assert done.body_type is BodyType.PKICONF
