@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,17 @@ from pkid.messages.crmf import RAVerified
 from pkid.responders.cmp.certification import certificate_hash
 from tests.engine.world import CMP, result_of
 from tests.responders.desk import Desk
-from tests.responders.ownkeys import KEYS, SPECS, opened, opened_old_value, oracle_pair
+from tests.responders.keypeers import ByKEM
+from tests.responders.ownkeys import (
+    ENCR_CERT,
+    KEYS,
+    SPECS,
+    encrypted_certificate,
+    opened,
+    opened_old_value,
+    oracle_pair,
+    request_for,
+)
 from tests.responders.peers import (
     IMPLICIT,
     SECRET,
@@ -54,6 +65,7 @@ from tests.responders.peers import (
     signed_request,
     spki_of,
 )
+from tests.responders.test_cmp_agreed_macs import bootstrap, ciphertext_of
 
 EC = AlgorithmIdentifier(oids.ID_EC_PUBLIC_KEY, der.oid(oids.SECP384R1))
 
@@ -245,6 +257,55 @@ def test_a_control_names_any_other_key_for_the_answer(
     assert recipient_of(enveloped).getName() == kind
     key = private_key_in(opened(enveloped, family), desk, tmp_path)
     check_fits(key, answer.certificate)
+
+
+@pytest.mark.requirement("CMP-108", "CMP-174")
+@pytest.mark.parametrize("family", ["ml-kem-768", "ml-kem-1024"])
+def test_under_a_KEM_certificate_the_key_is_encapsulated(
+    desk: Desk, by: ByMAC, tmp_path: Path, family: str
+) -> None:
+    desk.settings["kem"] = True
+    device = kem_device(desk, by, family)
+    request = signed_request(new_key(), "CN=kem-1", spki=None, popo=None)
+    answer = desk.ask(
+        message(
+            BodyType.CR,
+            cert_requests(request),
+            device,
+            pvno=3,
+            transaction_id=device.transaction_id,
+        )
+    )
+    enveloped = enveloped_in(answer)
+    assert recipient_of(enveloped).getName() == "ori"
+    key = private_key_in(opened(enveloped, family), desk, tmp_path)
+    check_fits(key, answer.certificate)
+
+
+def kem_device(desk: Desk, by: ByMAC, family: str) -> ByKEM:
+    """A device that proved its KEM key by decrypting its certificate, and now asks."""
+    desk.world.change_profile("device", keys=(family, "ec:P-256"))
+    wanted = request_for(family, ENCR_CERT, subject="CN=kem-1")
+    sent = message(BodyType.IR, cert_requests(wanted), by, pvno=3)
+    answer = desk.ask(sent)
+    certificate = opened(encrypted_certificate(answer), family)
+    content = cert_conf(certificate_hash(certificate))
+    desk.ask(follow(answer, BodyType.CERT_CONF, content, by, pvno=3))
+    desk.world.change_profile("device", keys=("ec:P-256",))
+    transaction_id = os.urandom(16)
+    question = bootstrap(desk, certificate, transaction_id)
+    info = ciphertext_of(desk.ask(question))
+    secret = KEYS[family].decapsulate(info.ciphertext)
+    return ByKEM(certificate, secret, transaction_id)
+
+
+@pytest.mark.requirement("CMP-108")
+def test_under_a_secret_whose_answers_are_signed_the_key_comes_for_the_password(
+    desk: Desk, by: ByMAC, tmp_path: Path
+) -> None:
+    desk.settings["response_protection"] = "signature"
+    enveloped = enveloped_in(desk.ask(asked(by)))
+    private_key_in(opened_by_password(enveloped, SECRET), desk, tmp_path)
 
 
 @pytest.mark.requirement("CMP-109")

@@ -40,7 +40,7 @@ from pkid.messages.encryptedkeys import EncryptedKey
 from pkid.messages.keypackage import OneAsymmetricKey, encode_key_package
 from pkid.responders.cmp.doors import Engine
 from pkid.responders.cmp.protection import read_certificate
-from pkid.responders.cmp.requests import MACProtection, RandomOctets, Request
+from pkid.responders.cmp.requests import RandomOctets, Request
 from pkid.responders.cmp.withholding import (
     check_version,
     encrypted_value,
@@ -125,7 +125,7 @@ def recipient_for(request: Request, message: CertReqMsg) -> Recipient:
     named = PROTOCOL_ENCR_KEY.find(message.cert_req.controls)
     if named is not None:
         recipient: Recipient = recipient_of_control(request, message)
-    elif isinstance(request.proven.protection, MACProtection) and request.proven.secret:
+    elif request.proven.secret:
         recipient = PasswordRecipient(
             password=request.proven.secret, iterations=ITERATIONS
         )
