@@ -100,6 +100,12 @@ _OWN: Final = (
     ),
     Key("include_signer", Flag(), "Send the RA certificate with each answer."),
     Key("sort_certificates", Flag(), "Put certificates in DER order, not ours first."),
+    Key(
+        "empty_content",
+        Flag(),
+        "PENDING and FAILURE carry an empty content. RFC 8894 leaves it out, but"
+        " OpenSSL's clients (certmonger) cannot verify a signature over nothing.",
+    ),
     Key("fail_info_text", Flag(), "Say in words why a request was refused."),
     Key(
         "signing_time_window",

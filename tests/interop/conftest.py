@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.daemon import Daemon, running
 from tests.support.opensslcmp import OpenSSL
+from tests.support.scepdaemon import Place, scep_daemon
 
 ALIASES = (
     'cmp.alias.waiting = { authority = "issuing", approval = "operator", '
@@ -62,3 +63,14 @@ def openssl(
 ) -> OpenSSL:
     """OpenSSL as a client, in an empty directory."""
     return OpenSSL(require_client("openssl"), daemon, tmp_path)
+
+
+@pytest.fixture(scope="session", params=["ec", "rsa"])
+def scep_place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    """An EC CA behind an RSA RA, then an RSA CA that speaks SCEP itself."""
+    folder = tmp_path_factory.mktemp("scep")
+    with scep_daemon(folder, request.param) as daemon:
+        yield Place(daemon, request.param, folder)
+    assert "Traceback" not in daemon.log, daemon.log

@@ -187,6 +187,24 @@ def test_a_renewal_whose_answer_was_lost_is_answered_again(
     assert scep.read(scep.post(sent), known_key()).certificate == first
 
 
+@pytest.mark.requirement("SCEP-44", "SCEP-48")
+def test_the_first_request_again_signed_by_its_certificate_is_a_renewal(
+    scep: SCEPDesk,
+) -> None:
+    # micromdm's scepclient keeps key, request and transactionID in files.
+    inner = scepclient.pkcs10(known_key(), challenge=CHALLENGE)
+    fields = {"transaction_id": "of the key"}
+    first = scep.message(inner, known_key(), **fields)
+    held = scep.read(scep.post(first.encode()), known_key()).certificate
+    second = scep.message(
+        inner, known_key(), certificate=held, message_type="17", **fields
+    )
+    renewed = scep.read(scep.post(second.encode()), known_key()).certificate
+    assert renewed.serial_number != held.serial_number
+    again = scep.read(scep.post(second.encode()), known_key()).certificate
+    assert again == renewed
+
+
 @pytest.mark.requirement("SCEP-48")
 def test_where_renewal_is_off_neither_type_renews(
     scep: SCEPDesk, held: x509.Certificate

@@ -55,6 +55,8 @@ class SCEPAlias:
     :ivar include_chain: what stands beside the certificate in an answer.
     :ivar include_signer: whether an answer carries the certificate that signed it.
     :ivar sort_certificates: put the certificates of an answer in DER order.
+    :ivar empty_content: PENDING and FAILURE carry an empty content instead of none:
+        OpenSSL's clients (certmonger) cannot verify a signature over nothing.
     :ivar fail_info_text: say in words why a request was refused.
     :ivar signing_time_window: refuse messages whose signingTime is further off.
     :ivar signature_profile: for requests whose key usage is to sign only; "" for none.
@@ -81,6 +83,7 @@ class SCEPAlias:
     include_chain: str = "none"
     include_signer: bool = True
     sort_certificates: bool = False
+    empty_content: bool = True
     fail_info_text: bool = True
     signing_time_window: timedelta | None = None
     signature_profile: str = ""

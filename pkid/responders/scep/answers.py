@@ -119,6 +119,8 @@ class Answers:
             fail_info=fail_info,
             text=text,
         )
+        if content is None and received.alias.empty_content:
+            content = b""
         identity = received.identity
         digest = _ANSWERED_WITH.get(received.digest, received.digest)
         algorithm = signature_algorithm_for("rsa", digest)

@@ -88,11 +88,11 @@ class Enrollment:
         self, signed: Signed, request: CertificationRequest
     ) -> TransactionRecord | None:
         """The transaction of the very same request, which lost its answer (SCEP-44)."""
-        digest = hashlib.sha256(request.der).digest()
+        key = _transaction_key(signed, request)
         for row in await self._engine.find_transactions_by_id(
-            PROTOCOL, signed.alias.name, signed.transaction
+            PROTOCOL, signed.alias.name, key.transaction_id
         ):
-            if row.request_hash == digest:
+            if row.key == key:
                 return row
         return None
 
@@ -220,7 +220,6 @@ def _enrollment(
 ) -> EnrollmentRequest:
     renews = _renewed(signed, request)
     requester = claim.requester
-    digest = hashlib.sha256(request.der).digest()
     return EnrollmentRequest(
         alias=signed.alias.name,
         context=signed.received.context,
@@ -231,16 +230,28 @@ def _enrollment(
             extensions=request.extension_request,
         ),
         possession=possession,
-        # The same transactionID with another request is another transaction.
-        transaction=TransactionKey(
-            PROTOCOL, signed.alias.name, f"request:{digest.hex()}", signed.transaction
-        ),
-        request_hash=digest,
+        transaction=_transaction_key(signed, request),
+        request_hash=hashlib.sha256(request.der).digest(),
         profile=(
             requester.binding.profile
             or (None if renews else profile_of(request, signed.alias))
         ),
         renews=renews,
+    )
+
+
+def _transaction_key(signed: Signed, request: CertificationRequest) -> TransactionKey:
+    """What makes a request the same: transactionID, key, request, and what it renews.
+
+    The same transactionID with another request is another transaction; so is the same
+    request again, signed by the certificate that came of it: a client that keeps its
+    key renews with the request that it has.
+    """
+    digest = hashlib.sha256(request.der).hexdigest()
+    renewed = signed.requester and signed.requester.certificate
+    beside = f":{renewed}" if renewed else ""
+    return TransactionKey(
+        PROTOCOL, signed.alias.name, f"request:{digest}{beside}", signed.transaction
     )
 
 
