@@ -142,6 +142,12 @@ CMP_KEYS: Final = (
         " the CA's certificate as its anchor. Nobody else asks here then, and the"
         " certificate profile is one of a CA.",
     ),
+    Key(
+        "reference_by_subject",
+        Flag(),
+        "`name_rule` makes the reference of the shared secret of the subject asked for,"
+        " whatever senderKID says, as in EJBCA's client mode.",
+    ),
     Key("raverified", Flag(), "Accept raVerified from listed authorities."),
     Key("quirks", ListOf(choice(*QUIRKS), frozenset), "Leniencies, by name."),
     Key(

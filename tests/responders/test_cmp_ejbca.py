@@ -221,6 +221,59 @@ def test_who_is_not_registered_gets_nothing(client_mode: Desk) -> None:
     assert answer.fail_info is FailInfo.NOT_AUTHORIZED
 
 
+@pytest.fixture
+def by_subject(client_mode: Desk) -> Desk:
+    client_mode.settings["reference_by_subject"] = True
+    client_mode.open()
+    return client_mode
+
+
+@pytest.mark.requirement("CMP-187")
+@pytest.mark.parametrize("reference", [b"1234", b"", b"\xff"], ids=repr)
+def test_the_subject_names_the_user_whatever_the_reference_says(
+    by_subject: Desk, reference: bytes
+) -> None:
+    by = ByMAC(reference, PASSWORD)
+    answer = by_subject.enroll(by, subject="CN=device-1,O=Asked")
+    assert subject_of(by_subject, answer) == "CN=device-1,O=Registered"
+    content = cert_conf(by_subject.record(answer.certificate).fingerprint)
+    said = by_subject.ask(follow(answer, BodyType.CERT_CONF, content, by))
+    assert said.body_type is BodyType.PKICONF
+    assert not said.is_signed
+
+
+@pytest.mark.requirement("CMP-187", "CMP-37")
+@pytest.mark.parametrize(
+    ("subject", "secret"),
+    [("CN=device-1", b"wrong"), ("CN=device-2", PASSWORD), ("O=nobody", PASSWORD)],
+    ids=["wrong secret", "another user", "no user"],
+)
+def test_a_subject_without_its_secret_gets_nothing(
+    by_subject: Desk, subject: str, secret: bytes
+) -> None:
+    answer = by_subject.enroll(ByMAC(b"device-1", secret), subject=subject)
+    assert answer.fail_info is FailInfo.BAD_MESSAGE_CHECK
+    assert by_subject.count() == 0
+
+
+def test_another_users_secret_confirms_nothing(by_subject: Desk) -> None:
+    register(by_subject, "device-2", subject="CN=2")
+    by_subject.secret("device-2", secret=b"insecure-second-code", entity="device-2")
+    answer = by_subject.enroll(ByMAC(b"x", PASSWORD), subject="CN=device-1")
+    content = cert_conf(by_subject.record(answer.certificate).fingerprint)
+    other = ByMAC(b"device-2", b"insecure-second-code")
+    said = by_subject.ask(follow(answer, BodyType.CERT_CONF, content, other))
+    assert said.fail_info is FailInfo.BAD_MESSAGE_CHECK
+
+
+def test_a_p10cr_names_the_user_by_its_subject(by_subject: Desk) -> None:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "device-1")])
+    csr = x509.CertificateSigningRequestBuilder().subject_name(name)
+    octets = csr.sign(new_key(), hashes.SHA256()).public_bytes(Encoding.DER)
+    answer = by_subject.ask(message(BodyType.P10CR, octets, ByMAC(b"x", PASSWORD)))
+    assert subject_of(by_subject, answer) == "CN=device-1,O=Registered"
+
+
 # --- the register's profile and CA ------------------------------------------------
 
 

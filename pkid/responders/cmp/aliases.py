@@ -96,6 +96,8 @@ class CMPAlias:
     :ivar registration_token: take a password in the body of an unprotected request.
     :ivar profile_by_reference: the reference value of a shared secret names the
         certificate profile, as EJBCA's KeyId does.
+    :ivar reference_by_subject: the subject asked for names the shared secret by the
+        alias's name rule, and not senderKID, as in EJBCA's client mode.
     :ivar kem: offer MACs from KEM keys, the client's or the authority's own.
     :ivar agreement: take MACs that both sides' Diffie-Hellman keys give.
     :ivar raverified: take raVerified from the alias's registration authorities.
@@ -127,6 +129,7 @@ class CMPAlias:
     unprotected_requests: bool = False
     registration_token: bool = False
     profile_by_reference: bool = False
+    reference_by_subject: bool = False
     kem: bool = False
     agreement: bool = False
     raverified: bool = True

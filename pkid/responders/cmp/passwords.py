@@ -17,9 +17,6 @@ from typing import Final
 from twisted.logger import Logger
 
 from pkid.asn1 import oids
-from pkid.asn1.names import Name
-from pkid.engine import endentities
-from pkid.engine.aliases import NameScheme
 from pkid.engine.credentials import AuthenticationFailure, SharedSecret
 from pkid.engine.model import CredentialKind, Requester, RequesterKind
 from pkid.errors import ErrorCode, PKIError
@@ -28,6 +25,7 @@ from pkid.messages.crmf import CertReqMsg
 from pkid.messages.pkcs10 import CertificationRequest
 from pkid.responders.cmp.doors import Engine
 from pkid.responders.cmp.protection import NOT_PROTECTED, printable, unprotected
+from pkid.responders.cmp.references import reference_in
 from pkid.responders.cmp.requests import Request
 
 _NOBODY: Final = b"no secret has this reference value"
@@ -69,7 +67,7 @@ class Passwords:
             if request.alias.unprotected_requests:
                 return request.requester
             raise unprotected()
-        reference = _reference(request, subject)
+        reference = reference_in(request.alias, subject)
         shared = await self._engine.find_secret(
             CredentialKind.CMP_SECRET, reference, request.alias.name
         )
@@ -126,15 +124,6 @@ def _may_tell(request: Request) -> bool:
     """Whether a password counts: nothing else says who asks, and the alias lets it."""
     nobody = request.requester.kind is RequesterKind.ANONYMOUS
     return nobody and request.alias.registration_token
-
-
-def _reference(request: Request, subject: bytes | None) -> str:
-    """The name that the alias's rule makes of the subject; "" when it names nobody."""
-    name = Name.decode(subject) if subject is not None else None
-    rule = request.alias.alias.name_rule
-    if name is None or name.is_empty or rule.scheme is NameScheme.RANDOM:
-        return ""
-    return endentities.entity_name(rule, name, b"", b"")
 
 
 def _digest(octets: bytes) -> bytes:

@@ -53,6 +53,7 @@ from pkid.responders.cmp.agreedmacs import AgreedMACs, agreed_parameters
 from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.cmp.doors import Engine
 from pkid.responders.cmp.kemsecrets import KEMSecrets
+from pkid.responders.cmp.references import reference_by_subject
 from pkid.responders.cmp.requests import (
     SIGNED,
     MACProtection,
@@ -164,7 +165,7 @@ class ProtectionCheck:
             decode_keyed_mac(algorithm)
         else:
             parameters = _affordable(alias, algorithm)
-        reference = _reference_of(message.header)
+        reference = await self._reference(alias, message)
         shared = await self._find_secret(alias, reference)
         if message.body_type is BodyType.RR:
             # A passphrase revokes and does nothing else; both are always looked up.
@@ -188,6 +189,14 @@ class ProtectionCheck:
             usable=shared.usable,
             hint=shared.hint,
         )
+
+    async def _reference(self, alias: CMPAlias, message: PKIMessage) -> str | None:
+        """Which secret is meant: senderKID says so, or else the subject."""
+        if alias.reference_by_subject:
+            found = await reference_by_subject(self._engine, alias, message)
+            if found is not None:
+                return found
+        return _reference_of(message.header)
 
     async def _find_secret(
         self, alias: CMPAlias, reference: str | None
