@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from pkid.app.acme_tables import ValidationSettings
+from pkid.app.announce_tables import AnnouncementSettings
 from pkid.app.kinds import ConfigurationError, Fault, Faults
 from pkid.app.presets import apply_presets
 from pkid.app.schema import Reading, Values
@@ -166,6 +167,7 @@ def _build(reading: Reading, source: str, faults: Faults) -> Configuration:
         scep_aliases=_aliases(reading, faults, "scep", SCEPAlias),
         validators=_each(reading, "validator.*", ValidatorSettings),
         publishers=_each(reading, "publisher.*", PublisherSettings),
+        cmp_announcements=_each(reading, "cmp.announce.*", AnnouncementSettings),
         cmp_upstreams=_each(reading, "cmp.upstream.*", UpstreamSettings),
         certificate_profiles=_each(
             reading, "certificate_profile.*", CertificateProfile

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from pkid.app.acme_tables import ValidationSettings
+from pkid.app.announce_tables import AnnouncementSettings
 from pkid.app.endpoints import Endpoint
 from pkid.app.upstream_tables import UpstreamSettings
 from pkid.engine.aliases import Alias, ApprovalRule, AuthoritySettings
@@ -150,6 +151,7 @@ class Configuration:
     storage: StorageSettings = StorageSettings()
     listeners: Mapping[str, Listener] = field(default_factory=dict)
     cmp_aliases: Mapping[str, CMPAlias] = field(default_factory=dict)
+    cmp_announcements: Mapping[str, AnnouncementSettings] = field(default_factory=dict)
     cmp_upstreams: Mapping[str, UpstreamSettings] = field(default_factory=dict)
     est_aliases: Mapping[str, ESTAlias] = field(default_factory=dict)
     acme_aliases: Mapping[str, ACMEAlias] = field(default_factory=dict)

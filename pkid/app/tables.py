@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pkid.app.acme_tables import VALIDATION, acme_alias_table
+from pkid.app.announce_tables import ANNOUNCEMENT
 from pkid.app.cmp_tables import cmp_alias_table
 from pkid.app.endpoints import Endpoint, decode_endpoint
 from pkid.app.est_tables import est_alias_table
@@ -505,6 +506,7 @@ SHAPE: Final = Shape(
         LISTENER,
         CMP_ALIAS,
         UPSTREAM,
+        ANNOUNCEMENT,
         EST_ALIAS,
         ACME_ALIAS,
         VALIDATION,

@@ -372,11 +372,7 @@ class CMPClient:
         raise _unreachable(reason, self._soonest())
 
     def _attempt(self, target: Target, message: bytes) -> Deferred[bytes]:
-        exchange: OutgoingExchange
-        if target.scheme in _OVER_HTTP:
-            exchange = HTTPExchange(target, message, self._limit)
-        else:
-            exchange = RecordExchange(self._framing, message, self._limit)
+        exchange = self._exchange(target, message)
         connecting: Deferred[Any] = self._endpoints(target).connect(_Once(exchange))
 
         def expire() -> None:
@@ -387,6 +383,11 @@ class CMPClient:
         connecting.addErrback(_not_connected, exchange)
         exchange.done.addBoth(_stopping, timer)
         return exchange.done
+
+    def _exchange(self, target: Target, message: bytes) -> OutgoingExchange:
+        if target.scheme in _OVER_HTTP:
+            return HTTPExchange(target, message, self._limit)
+        return RecordExchange(self._framing, message, self._limit)
 
     def _rest(self, server: _Health, reason: str) -> None:
         patience = self._patience
