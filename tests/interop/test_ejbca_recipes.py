@@ -82,8 +82,10 @@ def test_a_registered_device_enrols_once_and_updates(recipes: Recipes) -> None:
         *("entity", "add", "box-1", "--subject", "CN=box-1,O=Example"),
         *("--enrollments", "1"),
     )
-    by = recipes.secret("box-1", "--entity", "box-1")
-    found = recipes.enrol("box", "-subject", "/CN=else", by=by, alias="clients")
+    _, _, *secret = recipes.secret("box-1", "--entity", "box-1")
+    by = ("-ref", "1234", *secret)
+    name = "/O=Asked/CN=box-1"
+    found = recipes.enrol("box", "-subject", name, by=by, alias="clients")
     assert subject(found) == "CN=box-1,O=Example"
     recipes.make_key("second")
     again = recipes.cmp(
