@@ -48,6 +48,7 @@ from pkid.responders.cmp.withholding import check_version
 
 X509_V3: Final = 2
 P10CR_REQ_ID: Final = -1
+_NO_BITS: Final = der.bit_string(b"")
 
 # Controls that change what the client may rely on: not to be passed over in silence.
 _REFUSED_CONTROLS: Final = {
@@ -213,6 +214,8 @@ def wish_for_key(message: CertReqMsg) -> GeneratedPossession | None:
 
     **Source:** RFC 9483 section 4.1.6.
     """
+    if isinstance(message.popo, POPOSigningKey):
+        return None  # poposkInput may bring the key
     spki = message.cert_req.cert_template.spki
     wish = GeneratedPossession() if spki is None else _algorithm_alone(spki)
     if wish is not None and message.popo is not None:
@@ -224,13 +227,15 @@ def wish_for_key(message: CertReqMsg) -> GeneratedPossession | None:
 
 def _algorithm_alone(spki: bytes) -> GeneratedPossession | None:
     """The algorithm of a ``SubjectPublicKeyInfo`` whose BIT STRING is empty."""
+    if not spki.endswith(_NO_BITS):
+        return None
     cursor = der.Cursor(der.single(spki, der.SEQUENCE))
     try:
         algorithm = AlgorithmIdentifier.decode(cursor.take(der.SEQUENCE))
         bits = cursor.take(der.BIT_STRING)
     except PKIError:
         return None  # decode_spki says what is wrong with it
-    return GeneratedPossession(algorithm) if bits == b"\0" else None
+    return GeneratedPossession(algorithm) if bits == _NO_BITS[-1:] else None
 
 
 def _vouched(request: Request) -> VouchedPossession:
