@@ -464,6 +464,7 @@ class CertificateAuthority:
 
         async def work() -> CertificateRecord:
             try:
+                self.elsewhere.check_own(request.reference)
                 after = await revocation.revoke(self._store, request, self._clock.now())
             except PKIError as error:
                 await self._audit_refusal(

@@ -286,6 +286,18 @@ class Elsewhere:
             return []
         return [_revocation(found, now)]
 
+    def check_own(self, reference: CertificateReference) -> None:
+        """Refuse what is another CA's to decide.
+
+        :raises PKIError: ``NOT_AUTHORIZED``.
+        """
+        if reference.authority not in self._authorities.names():
+            raise PKIError(
+                ErrorCode.NOT_AUTHORIZED,
+                "another authority issued this certificate",
+                hint="have it revoked there, or by its device (rr) through here",
+            )
+
     # --- our own key toward the other CA -----------------------------------------
 
     async def make_key(self, upstream: str, spec: str) -> MessageSigner:

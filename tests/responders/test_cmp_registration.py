@@ -45,6 +45,7 @@ from pkid.messages.crmf import (
 from pkid.messages.pkcs10 import CertificationRequest
 from pkid.responders.cmp.certification import certificate_hash
 from pkid.responders.cmp.upstreamidentity import OwnCertificate
+from pkid.storage.fsck import fsck
 from tests.engine.world import CMP, OPERATOR, World, result_of
 from tests.responders.peers import (
     Answer,
@@ -558,6 +559,38 @@ def test_a_device_revokes_its_own_certificate(
     assert answer.body_type is BodyType.RP
     assert ca.record(mine.certificate).status is CertificateStatus.REVOKED
     assert ra.foreign(mine.certificate).status is CertificateStatus.REVOKED
+
+
+def test_an_operator_here_does_not_revoke_what_another_CA_issued(
+    ra: RADesk,
+) -> None:
+    from pkid.engine.model import Requester, RequesterKind, RevocationReason
+    from pkid.engine.revocation import RevocationRequest
+
+    record = ra.foreign(holder(ra).certificate)
+    request = RevocationRequest(
+        reference=record.reference,
+        requester=Requester(kind=RequesterKind.OPERATOR, identity=OPERATOR),
+        reason=RevocationReason.UNSPECIFIED,
+        context=CMP,
+        alias="default",
+    )
+    with pytest.raises(PKIError) as refused:
+        result_of(ra.world.engine.revoke(request))
+    assert refused.value.code is ErrorCode.NOT_AUTHORIZED
+    assert ra.foreign(holder(ra, "CN=b").certificate).status is (
+        CertificateStatus.ACTIVE
+    )
+
+
+def test_the_store_of_a_registration_authority_is_whole(ra: RADesk) -> None:
+    mine = holder(ra)
+    ra.ask(message(BodyType.RR, revocation_of(mine.certificate), mine))
+    ra.line.cut = True
+    ra.enroll(subject="CN=waits")
+    ra.world.close()
+    assert fsck(ra.world.directory) == []
+    ra.world.open()
 
 
 def test_a_hold_is_the_CAs_alone(ra: RADesk, ca: CADesk) -> None:
