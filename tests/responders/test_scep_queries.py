@@ -31,7 +31,7 @@ def test_a_request_waits_and_is_fetched_by_polling(waiting: SCEPDesk) -> None:
     answer = waiting.read(waiting.post(sent.encode()), known_key())
     assert answer.status == PENDING
     assert answer.fail_info is None
-    assert not answer.has_content
+    assert not answer.certificates
     assert answer.attributes[RECIPIENT_NONCE] == sent.nonce
     assert waiting.poll(sent).status == PENDING
     waiting.approve_all()
