@@ -15,6 +15,7 @@ from pkid.app.config import built_in_text
 from pkid.app.presets import PRESETS
 from pkid.app.schema import EACH, REQUIRED, Key, Table
 from pkid.app.tables import CMP_ALIAS, SHAPE
+from pkid.responders.cmp.aliases import QUIRKS
 
 PAGE: Final = Path("docs/configuration.md")
 FILE: Final = Path("etc/pkid.conf")
@@ -90,8 +91,14 @@ def page() -> str:
         sections.append("| key | value | default | |\n| --- | --- | --- | --- |\n")
         sections[-1] += "".join(_row(table, key) for key in table.keys)
         if table is CMP_ALIAS:
-            sections += [_preset(name) for name in PRESETS]
+            sections += [_quirks(), *map(_preset, PRESETS)]
     return "\n".join(sections)
+
+
+def _quirks() -> str:
+    """The quirks of a CMP entrance: which peer needs each."""
+    rows = "".join(f"| `{name}` | {text} |\n" for name, text in QUIRKS.items())
+    return f"### Quirks\n\n| name | who needs it |\n| --- | --- |\n{rows}"
 
 
 def _preset(name: str) -> str:
