@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pkid.asn1 import oids
 from pkid.messages.cmp.body import BodyType, CertRepMessage
@@ -86,14 +87,12 @@ def nested(authority: BySignature, count: int) -> Make:
 def batch(authority: BySignature, count: int) -> bytes:
     """One nested message; with one inside it is added protection."""
     inner = [one(number) for number in range(count)]
-    header = (
-        {
+    header: dict[str, Any] = {}
+    if count == 1:
+        header = {
             "transaction_id": inner[0].transaction_id,
             "sender_nonce": inner[0].sender_nonce,
         }
-        if count == 1
-        else {}
-    )
     content = NestedMessageContent(tuple(sent.octets for sent in inner))
     return message(BodyType.NESTED, content, authority, **header).octets
 

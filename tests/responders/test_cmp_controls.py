@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from cryptography import x509
 
 from pkid.asn1 import der, oids
 from pkid.messages.cmp.body import BodyType
@@ -18,6 +19,7 @@ from tests.responders.peers import (
     new_key,
     signed_request,
 )
+from tests.responders.test_cmp_protection import registration_authority
 
 PUBLICATION = der.sequence(der.integer(0))
 
@@ -56,11 +58,46 @@ def test_a_certificate_that_shall_not_be_published_is_issued(desk: Desk) -> None
 
 
 @pytest.mark.requirement("CMP-71")
-def test_a_template_in_regInfo_is_refused_and_not_passed_over(desk: Desk) -> None:
-    info = AttributeTypeAndValue(oids.ID_REG_INFO_CERT_REQ, der.sequence())
-    asked = replace(signed_request(new_key(), "CN=device"), reg_info=(info,))
-    answer = desk.ask(message(BodyType.IR, cert_requests(asked), ByMAC()))
-    assert answer.fail_info is FailInfo.BAD_REQUEST
+def test_a_template_in_regInfo_replaces_the_subjects_own(desk: Desk) -> None:
+    authority = registration_authority(desk)
+    key = new_key()
+    asked = signed_request(key, "CN=as-the-device-wanted")
+    better = signed_request(key, "CN=as-the-authority-knows")
+    info = AttributeTypeAndValue(oids.ID_REG_INFO_CERT_REQ, better.cert_req.der)
+    body = cert_requests(replace(asked, reg_info=(info,)))
+    answer = desk.ask(message(BodyType.IR, body, authority))
+    issued = x509.load_der_x509_certificate(answer.certificate)
+    assert issued.subject.rfc4514_string() == "CN=as-the-authority-knows"
+    assert issued.public_key() == key.public_key()
+
+
+@pytest.mark.requirement("CMP-71")
+def test_a_template_of_another_key_or_two_of_them_are_refused(desk: Desk) -> None:
+    authority = registration_authority(desk)
+    asked = signed_request(new_key(), "CN=device")
+    other = signed_request(new_key(), "CN=other").cert_req.der
+    for values, bit in (
+        ((other,), FailInfo.BAD_CERT_TEMPLATE),
+        ((asked.cert_req.der, asked.cert_req.der), FailInfo.BAD_REQUEST),
+        ((der.sequence(),), FailInfo.BAD_DATA_FORMAT),
+    ):
+        infos = tuple(
+            AttributeTypeAndValue(oids.ID_REG_INFO_CERT_REQ, value) for value in values
+        )
+        body = cert_requests(replace(asked, reg_info=infos))
+        answer = desk.ask(message(BodyType.IR, body, authority))
+        assert answer.fail_info is bit
+    assert desk.count() == 1
+
+
+@pytest.mark.requirement("CMP-71", "CMP-43")
+def test_only_a_registration_authority_replaces_a_template(desk: Desk) -> None:
+    key = new_key()
+    asked = signed_request(key, "CN=device")
+    info = AttributeTypeAndValue(oids.ID_REG_INFO_CERT_REQ, asked.cert_req.der)
+    body = cert_requests(replace(asked, reg_info=(info,)))
+    answer = desk.ask(message(BodyType.IR, body, ByMAC()))
+    assert answer.fail_info is FailInfo.NOT_AUTHORIZED
     assert desk.count() == 0
 
 

@@ -43,6 +43,7 @@ from pkid.messages.crmf import (
 )
 from pkid.messages.pkcs10 import CertificationRequest
 from pkid.responders.cmp.protection import read_certificate
+from pkid.responders.cmp.replacement import template_of
 from pkid.responders.cmp.requests import Request
 from pkid.responders.cmp.withholding import check_version
 
@@ -82,7 +83,7 @@ def wanted_by_crmf(
         entity used raVerified), ``BAD_REQUEST`` (a control that is not supported).
     """
     cert_req = message.cert_req
-    template = cert_req.cert_template
+    template = template_of(message, request)
     _check_template(template, (issuer, *_signers_issuer(request)))
     for control in cert_req.controls:
         name = _REFUSED_CONTROLS.get(control.oid)
@@ -90,11 +91,6 @@ def wanted_by_crmf(
             raise PKIError(
                 ErrorCode.BAD_REQUEST, f"the control {name} is not supported here yet"
             )
-    if any(info.oid == oids.ID_REG_INFO_CERT_REQ for info in message.reg_info):
-        # To pass over it would certify what the registration authority replaced.
-        raise PKIError(
-            ErrorCode.BAD_REQUEST, "certReq in regInfo is not supported here yet"
-        )
     spki, possession = _proof(message, request, proven)
     validity = template.validity
     return Wanted(
