@@ -18,7 +18,7 @@ from pkid.app.readings import MAX_LIMIT, find_certificate, missing, need, refuse
 from pkid.app.rehearsal import rehearse
 from pkid.app.resources import ENTITY_COLUMNS, KINDS, REASONS
 from pkid.app.settings import Configuration
-from pkid.app.showing import show_alias
+from pkid.app.showing import list_aliases, show_alias
 from pkid.app.views import View
 from pkid.engine.aliases import Policies
 from pkid.engine.credentials import NewSecret
@@ -291,14 +291,16 @@ class Desk:
 
     async def list_aliases(self, _call: Call) -> list[View]:
         """All entrances."""
-        configuration = self._configuration()
-        return [show_alias(configuration, name) for name in configuration.cmp_aliases]
+        return list_aliases(self._configuration())
 
     async def show_alias(self, call: Call) -> View:
         """One entrance, with everything that holds for it."""
         name = need(call.arguments, "name")
         effective = bool(call.arguments.get("effective"))
-        return show_alias(self._configuration(), name, effective=effective)
+        protocol = call.arguments.get("protocol") or "cmp"
+        return show_alias(
+            self._configuration(), name, protocol=protocol, effective=effective
+        )
 
     async def test_alias(self, call: Call) -> View:
         """What an entrance would do with a request; nothing is signed or stored."""

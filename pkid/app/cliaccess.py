@@ -200,10 +200,9 @@ def list_aliases(tool: Tool, _given: Namespace) -> int:
     if tool.daemon.is_running():
         rows = tool.daemon.call("GET", "aliases")
     else:
-        from pkid.app.showing import show_alias
+        from pkid.app.showing import list_aliases as shown_aliases
 
-        configuration = stored_configuration(tool)
-        rows = [show_alias(configuration, name) for name in configuration.cmp_aliases]
+        rows = shown_aliases(stored_configuration(tool))
     columns = ("name", "protocol", "authority", "mode", "authenticate", "approval")
     return tool.table(rows, columns)
 
@@ -211,12 +210,22 @@ def list_aliases(tool: Tool, _given: Namespace) -> int:
 def show_one_alias(tool: Tool, given: Namespace) -> int:
     """One entrance."""
     if tool.daemon.is_running():
-        arguments = {"name": given.name, "effective": "yes" if given.effective else ""}
+        arguments = {
+            "name": given.name,
+            "protocol": given.protocol,
+            "effective": "yes" if given.effective else "",
+        }
         return tool.show(tool.daemon.call("GET", "alias", arguments))
     from pkid.app.showing import show_alias
 
     configuration = stored_configuration(tool)
-    return tool.show(show_alias(configuration, given.name, effective=given.effective))
+    view = show_alias(
+        configuration,
+        given.name,
+        protocol=given.protocol,
+        effective=given.effective,
+    )
+    return tool.show(view)
 
 
 def test_alias(tool: Tool, given: Namespace) -> int:
@@ -386,6 +395,12 @@ COMMANDS: Final = (
         arguments=(
             argument("name"),
             argument("--effective", action="store_true", help="with all that holds"),
+            argument(
+                "--protocol",
+                default="cmp",
+                choices=("cmp", "est", "scep", "acme"),
+                help="whose entrance it is [cmp]",
+            ),
         ),
     ),
     Command(

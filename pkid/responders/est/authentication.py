@@ -13,6 +13,7 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from pkid.asn1 import oids
@@ -307,12 +308,18 @@ def _check_purpose(leaf: bytes) -> None:
 
     **Source:** RFC 7030 section 3.3.2; RFC 5280 section 4.2.1.12.
     """
-    purposes = extended_key_usages(Certificate.decode(leaf))
-    if purposes and _PURPOSES.isdisjoint(purposes):
+    if not _serves_clients(leaf):
         raise PKIError(
             ErrorCode.SIGNER_NOT_TRUSTED,
             "the client certificate is not for TLS clients (extended key usage)",
         )
+
+
+@lru_cache(maxsize=512)
+def _serves_clients(leaf: bytes) -> bool:
+    # Asked for each request of a connection; the answer never changes.
+    purposes = extended_key_usages(Certificate.decode(leaf))
+    return not purposes or not _PURPOSES.isdisjoint(purposes)
 
 
 def _actor(leaf: bytes) -> str:
