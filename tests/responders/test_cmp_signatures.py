@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import (
     mldsa,
     rsa,
 )
+from twisted.logger import LogLevel, capturedLogs
 
+from pkid.app.identities import prepare_cmp_keys
 from pkid.asn1 import oids
 from pkid.asn1.names import Name
 from pkid.asn1.x509 import AlgorithmIdentifier
@@ -31,6 +34,7 @@ from pkid.engine.creation import NewAuthority
 from pkid.messages.cmp.body import BodyType
 from pkid.messages.cmp.status import FailInfo
 from pkid.messages.crmf import CertReqMsg, CertRequest, CertTemplate, POPOSigningKey
+from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.cmp.certification import certificate_hash
 from tests.crypto.test_signatures import shake_pss
 from tests.engine.world import CMP, result_of
@@ -273,6 +277,35 @@ def test_the_authority_signs_answers_itself_where_that_is_asked_for(
     assert is_ca(certificate)
     chain = desk.world.engine.chain("issuing")
     assert answer.message.extra_certs == chain
+
+
+@pytest.mark.requirement("CMP-46", "CMP-182")
+@pytest.mark.parametrize("signs", [False, True])
+def test_a_CA_without_digitalSignature_signs_and_the_operator_is_warned(
+    desk: Desk, signs: bool
+) -> None:
+    if signs:
+        policies = desk.world.policies
+        profiles = dict(policies.certificate_profiles)
+        usage = ("keyCertSign", "cRLSign", "digitalSignature")
+        profiles["root-ca"] = replace(profiles["root-ca"], key_usage=usage)
+        desk.world.policies = replace(policies, certificate_profiles=profiles)
+    new = NewAuthority(name="lone", subject=Name.from_text("CN=lone"))
+    result_of(desk.world.engine.create_authority(new, CMP))
+    result_of(desk.world.engine.prepare_message_identity("lone", CMP))
+    desk.world.change_alias(authority="lone")
+    desk.settings["signer"] = "authority"
+    alias = CMPAlias(alias=desk.world.alias, **desk.settings)
+    house: Any = SimpleNamespace(engine=desk.world.engine)
+    with capturedLogs() as events:
+        result_of(prepare_cmp_keys(house, [alias]))
+    warned = [event for event in events if event["log_level"] is LogLevel.warn]
+    assert bool(warned) is not signs
+    granted = refused(desk, sent(desk))
+    assert granted.certificate
+    rejected = refused(desk, sent(desk, protected=False))
+    assert rejected.fail_info is FailInfo.BAD_MESSAGE_CHECK
+    assert is_ca(rejected.check_signature())
 
 
 def is_ca(certificate: x509.Certificate) -> bool:
