@@ -11,6 +11,7 @@ import pytest
 
 from tests.engine.world import CMP as CMP_CONTEXT
 from tests.engine.world import World, result_of
+from tests.responders.acmedesk import ACMEDesk
 from tests.responders.desk import Desk, desk_in, make_template
 from tests.responders.estdesk import ESTDesk
 from tests.responders.scepdesk import SCEPDesk
@@ -26,6 +27,12 @@ def room() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=where) as directory:
         make_template(Path(directory) / "template")
         yield Path(directory)
+
+
+@pytest.fixture
+def acme(desk: Desk) -> ACMEDesk:
+    """An ACME responder on the same engine."""
+    return ACMEDesk(desk.world)
 
 
 @pytest.fixture
