@@ -24,7 +24,7 @@ from pkid.asn1.names import GeneralName, Name
 from pkid.crypto.certificates import Certificate, allows_digital_signature
 from pkid.engine.aliases import Alias, KeyRecovery
 from pkid.engine.creation import NewAuthority, ServiceCertificate, ServiceIdentity
-from pkid.engine.model import RequestContext
+from pkid.engine.model import PossessionMethod, RequestContext
 from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.scep.aliases import SCEPAlias
 from pkid.transports.tls import TLSCredentials
@@ -73,6 +73,8 @@ async def prepare_key_generators(house: House, aliases: Iterable[Alias]) -> None
         recovers = alias.key_recovery is not KeyRecovery.OFF
         if alias.key_generation or recovers:
             await house.engine.key_generators.prepare(alias.authority, INTERNAL)
+        if alias.key_archive or PossessionMethod.ENCRYPTED_KEY in alias.possession:
+            await house.engine.key_receivers.prepare(alias.authority, INTERNAL)
         if alias.key_archive or recovers:
             await house.engine.key_archive.prepare(alias.authority)
 

@@ -50,6 +50,7 @@ from pkid.engine.externalissuer import ExternalIssuer
 from pkid.engine.identification import Identification, UnlistedUnitError
 from pkid.engine.keyarchive import KeyArchive
 from pkid.engine.keygenerators import KeyGenerators
+from pkid.engine.keyreceivers import KeyReceivers
 from pkid.engine.model import (
     AuditRecord,
     AuthorityRecord,
@@ -120,6 +121,7 @@ class CertificateAuthority:
     :ivar rollover: new keys and certificates of CAs; coroutines too.
     :ivar key_generators: the identities that sign keys made for others.
     :ivar key_archive: seals private keys, and opens them for their owners.
+    :ivar key_receivers: the identities to which clients encrypt by RSA.
     :ivar sealing: seals secrets that a protocol keeps in its transactions.
     :ivar passphrases: keeps revocation passphrases.
     :ivar clock_guard: whether the clock jumped (`ClockGuard.jump`).
@@ -213,6 +215,11 @@ class CertificateAuthority:
             clock=suppliers.clock,
         )
         self.key_archive = archive
+        self.key_receivers = KeyReceivers(
+            keys=suppliers.keys,
+            authorities=self._authorities,
+            creation=self._creation,
+        )
         self.key_generators = KeyGenerators(
             keys=suppliers.keys,
             authorities=self._authorities,

@@ -159,6 +159,11 @@ def default_policies() -> Policies:
             extended_key_usage=(oids.ID_KP_CM_KGA,),
         ),
         CertificateProfile(
+            name="key-reception",
+            keys=("rsa:2048-4096",),
+            key_usage=("keyEncipherment",),
+        ),
+        CertificateProfile(
             name="cmp-agreement",
             keys=("ec:P-256",),
             key_usage=("keyAgreement",),

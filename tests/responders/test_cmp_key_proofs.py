@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.padding import PKCS7
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -29,6 +34,7 @@ from pkid.crypto.agreedmac import DHBMParameters
 from pkid.crypto.algorithms import hash_algorithm
 from pkid.crypto.certificates import Certificate
 from pkid.crypto.envelope import PasswordRecipient, Recipient, encrypt, recipient_of
+from pkid.crypto.keytransport import RSA_OAEP_SHA256, RSA_PKCS1
 from pkid.engine.aliases import POSSESSION_METHODS
 from pkid.engine.model import PossessionMethod
 from pkid.messages.cmp.body import BodyType
@@ -212,11 +218,14 @@ def takes_keys(desk: Desk) -> None:
     take_every_key(desk)
 
 
+def pkcs8_of(key: Any) -> bytes:
+    octets: bytes = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    return octets
+
+
 def packed(family: str, identifier: str | GeneralName | None = "ref") -> bytes:
     """EncKeyWithID, its octets written by pyasn1 too."""
-    pkcs8 = KEYS[family].private_bytes(
-        Encoding.DER, PrivateFormat.PKCS8, NoEncryption()
-    )
+    pkcs8 = pkcs8_of(KEYS[family])
     octets = EncKeyWithID(pkcs8, identifier).encode()
     if not isinstance(identifier, GeneralName):
         read, rest = pyasn1_decode(octets, asn1Spec=rfc4211.EncKeyWithID())
@@ -275,6 +284,72 @@ def test_a_key_that_comes_for_our_KEM_key_is_compared(desk: Desk, by: ByMAC) -> 
     recipient = recipient_of(Certificate.decode(identity.certificate))
     answer = ask(desk, by, request_with_key("x25519", recipient))
     assert is_certificate_of(answer.certificate, "x25519")
+
+
+@pytest.fixture
+def reception(desk: Desk) -> Certificate:
+    """The certificate to which clients encrypt by RSA."""
+    engine = desk.world.engine
+    identity = result_of(engine.key_receivers.prepare("issuing", CMP))
+    return Certificate.decode(identity.certificate)
+
+
+@pytest.mark.requirement("CMP-89")
+@pytest.mark.parametrize("algorithm", [RSA_PKCS1, RSA_OAEP_SHA256], ids=["1", "oaep"])
+@pytest.mark.usefixtures("takes_keys")
+def test_a_key_that_comes_for_our_rsa_key_is_compared(
+    desk: Desk, by: ByMAC, reception: Certificate, algorithm: AlgorithmIdentifier
+) -> None:
+    recipient = recipient_of(reception, algorithm=algorithm)
+    answer = ask(desk, by, request_with_key("ml-kem-768", recipient))
+    assert is_certificate_of(answer.certificate, "ml-kem-768")
+
+
+def old_value(key: Any, reception: Certificate) -> EncryptedValue:
+    """A private key as version 2 hands it over, with primitives alone."""
+    public: Any = reception.public_key_info.load()
+    secret, vector = os.urandom(16), os.urandom(16)
+    padder = PKCS7(128).padder()
+    padded = padder.update(pkcs8_of(key)) + padder.finalize()
+    encryptor = Cipher(algorithms.AES(secret), modes.CBC(vector)).encryptor()
+    return EncryptedValue(
+        enc_value=encryptor.update(padded) + encryptor.finalize(),
+        symm_alg=AlgorithmIdentifier(oids.ID_AES128_CBC, der.octet_string(vector)),
+        enc_symm_key=public.encrypt(secret, PKCS1v15()),
+        key_alg=AlgorithmIdentifier(oids.RSA_ENCRYPTION, der.NULL),
+    )
+
+
+@pytest.mark.requirement("CMP-89")
+@pytest.mark.usefixtures("takes_keys")
+def test_version_2_hands_a_key_over_in_thisMessage_where_it_is_enabled(
+    desk: Desk, by: ByMAC, reception: Certificate
+) -> None:
+    desk.settings["encrypted_value"] = True
+    good = make_popo(KeyUse.KEY_AGREEMENT, old_value(KEYS["x25519"], reception))
+    answer = ask(desk, by, signed_request(KEYS["x25519"], popo=good), pvno=2)
+    assert is_certificate_of(answer.certificate, "x25519")
+    other = make_popo(KeyUse.KEY_AGREEMENT, old_value(KEYS["x448"], reception))
+    answer = ask(desk, by, signed_request(KEYS["x25519"], popo=other), pvno=2)
+    assert answer.fail_info is FailInfo.BAD_POP
+
+
+@pytest.mark.requirement("CMP-89")
+@pytest.mark.parametrize(
+    "changes",
+    [{"enc_symm_key": b"k" * 256}, {"symm_alg": None}, {"enc_value": b"short"}],
+    ids=["key", "cipher", "value"],
+)
+@pytest.mark.usefixtures("takes_keys")
+def test_a_broken_thisMessage_is_badPOP(
+    desk: Desk, by: ByMAC, reception: Certificate, changes: dict[str, Any]
+) -> None:
+    desk.settings["encrypted_value"] = True
+    value = replace(old_value(KEYS["x25519"], reception), **changes)
+    popo = make_popo(KeyUse.KEY_AGREEMENT, value)
+    answer = ask(desk, by, signed_request(KEYS["x25519"], popo=popo), pvno=2)
+    assert answer.fail_info is FailInfo.BAD_POP
+    assert answer.status.strings == ("possession of the private key is not proven",)
 
 
 @pytest.mark.requirement("CMP-89")

@@ -59,6 +59,7 @@ from tests.responders.peers import (
     signed_request,
     spki_of,
 )
+from tests.responders.test_cmp_key_proofs import old_value
 
 ARCHIVE_MINE = PKI_ARCHIVE_OPTIONS.attribute(ArchiveRemGenPrivKey(wanted=True))
 
@@ -151,6 +152,20 @@ def test_a_key_may_come_encrypted_for_our_agreement_key(desk: Desk, by: ByMAC) -
     recipient = recipient_of(Certificate.decode(ours.certificate))
     key = new_key()
     assert ask(desk, by, with_archive(key, recipient)).certificate
+    assert opened_in_archive(desk) == [pkcs8_of(key)]
+
+
+@pytest.mark.requirement("CMP-113")
+def test_version_2_archives_a_key_where_EncryptedValue_is_enabled(
+    desk: Desk, by: ByMAC
+) -> None:
+    desk.settings["encrypted_value"] = True
+    identity = result_of(desk.world.engine.key_receivers.prepare("issuing", CMP))
+    key = new_key()
+    value = old_value(key, Certificate.decode(identity.certificate))
+    control = PKI_ARCHIVE_OPTIONS.attribute(value)
+    content = cert_requests(signed_request(key, controls=(control,)))
+    assert desk.ask(message(BodyType.IR, content, by)).certificate
     assert opened_in_archive(desk) == [pkcs8_of(key)]
 
 

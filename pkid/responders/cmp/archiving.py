@@ -21,7 +21,7 @@ from pkid.messages.controls import (
     PKIArchiveOptions,
 )
 from pkid.messages.crmf import CertReqMsg
-from pkid.messages.encryptedkeys import EnvelopedKey
+from pkid.messages.encryptedkeys import EncryptedValue, EnvelopedKey
 from pkid.responders.cmp.doors import Engine
 from pkid.responders.cmp.possession import KeyProofs, Shown, public_of
 from pkid.responders.cmp.requests import Request
@@ -63,20 +63,23 @@ class Archiving:
         self, request: Request, message: CertReqMsg, options: PKIArchiveOptions
     ) -> bytes:
         """The key of ``encryptedPrivKey``, compared with the key to certify."""
-        if not isinstance(options, EnvelopedKey):
-            raise PKIError(
-                ErrorCode.BAD_REQUEST, "pkiArchiveOptions: send EnvelopedData"
-            )
         _check_kept(request)
         spki = message.cert_req.cert_template.spki
         try:
-            found = await self._key_proofs.open_key(request, options)
-            public = await self._workers.run(public_of, found.private_key)
+            private_key = await self._opened(request, options)
+            public = await self._workers.run(public_of, private_key)
         except PKIError as error:
             raise _not_ours(error) from error
         if spki is None or not hmac.compare_digest(public, spki):
             raise _not_ours()
-        return found.private_key
+        return private_key
+
+    async def _opened(self, request: Request, options: PKIArchiveOptions) -> bytes:
+        if isinstance(options, EnvelopedKey):
+            return (await self._key_proofs.open_key(request, options)).private_key
+        if isinstance(options, EncryptedValue) and request.alias.encrypted_value:
+            return await self._key_proofs.open_value(request, options)
+        raise PKIError(ErrorCode.BAD_REQUEST, "pkiArchiveOptions: send EnvelopedData")
 
 
 def with_archive_wish(

@@ -17,6 +17,7 @@ from pkid.engine.credentials import AuthenticationFailure, SharedSecret
 from pkid.engine.elsewhere import Elsewhere
 from pkid.engine.keyarchive import KeyArchive
 from pkid.engine.keygenerators import KeyGenerators
+from pkid.engine.keyreceivers import KeyReceivers
 from pkid.engine.model import (
     CertificateRecord,
     CertificateReference,
@@ -46,6 +47,9 @@ class Engine(Protocol):
 
     @property
     def key_archive(self) -> KeyArchive: ...
+
+    @property
+    def key_receivers(self) -> KeyReceivers: ...
 
     @property
     def elsewhere(self) -> Elsewhere: ...

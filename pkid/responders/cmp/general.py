@@ -142,12 +142,14 @@ class GeneralMessages:
     # --- keys and requests -------------------------------------------------------
 
     async def _ca_prot_enc_cert(self, question: Question) -> InfoTypeAndValue:
-        """What to encrypt to: the key for agreement, or that for encapsulation."""
+        """What to encrypt to: by RSA, by agreement, or by encapsulation."""
         question.check_absent()
         engine, authority = self._engine, question.authority
-        identity = engine.find_agreement_identity(
-            authority
-        ) or engine.find_kem_identity(authority)
+        identity = (
+            engine.key_receivers.find(authority)
+            or engine.find_agreement_identity(authority)
+            or engine.find_kem_identity(authority)
+        )
         certificate = None if identity is None else identity.certificate
         return infotypes.CA_PROT_ENC_CERT.info(certificate)
 

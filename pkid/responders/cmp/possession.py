@@ -22,10 +22,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from pkid.asn1 import oids
-from pkid.asn1.cms.enveloped import EnvelopedData
+from pkid.asn1.cms.enveloped import EncryptedContentInfo, EnvelopedData
 from pkid.asn1.cms.recipients import (
     KEMRecipientInfo,
     KeyAgreeRecipientInfo,
+    KeyTransRecipientInfo,
     OriginatorPublicKey,
     PasswordRecipientInfo,
 )
@@ -40,6 +41,7 @@ from pkid.crypto.decryption import (
     unwrap_agreed,
     unwrap_encapsulated,
 )
+from pkid.crypto.identifiers import is_named
 from pkid.crypto.keyagreement import originator_spki
 from pkid.crypto.keyedmac import compute_mac
 from pkid.crypto.publickeys import decode_spki
@@ -97,6 +99,11 @@ class KeyProofs:
             return Shown(await self._check_mac(request, message, value))
         if not isinstance(popo, POPOPrivKey):
             return None
+        return await self._check_popo(request, message, popo)
+
+    async def _check_popo(
+        self, request: Request, message: CertReqMsg, popo: POPOPrivKey
+    ) -> Shown | None:
         match decode_proof(popo):
             case SubsequentMessage():
                 return None
@@ -106,8 +113,10 @@ class KeyProofs:
             case EnvelopedKey() as key:
                 _need_version_3(request)
                 return await self._check_key(request, message, key)
-            case DHMAC() | EncryptedValue():
-                raise _refused("this way of proof is deprecated and not taken here")
+            case EncryptedValue() as old:
+                return await self._check_old_key(request, message, old)
+            case DHMAC():
+                raise _refused("dhMAC is deprecated and not taken: use agreeMAC")
 
     # --- an agreed MAC -----------------------------------------------------------
 
@@ -145,20 +154,44 @@ class KeyProofs:
         **Source:** RFC 4211 section 4.2.1; RFC 9810 section 5.2.8.3.1.
         """
         possession.check_taken(PossessionMethod.ENCRYPTED_KEY, request.alias.alias)
-        template = message.cert_req.cert_template
-        if template.spki is None:
-            raise PKIError(ErrorCode.BAD_TEMPLATE, "publicKey is missing")
-        wanted = decode_spki(template.spki)
         try:
             found = await self.open_key(request, key)
-            _check_identifier(found, request, template.subject)
-            public = await self._workers.run(public_of, found.private_key)
+            subject = message.cert_req.cert_template.subject
+            _check_identifier(found, request, subject)
         except PKIError as error:
             raise _unproven(error) from error
-        if not hmac.compare_digest(public, template.spki):
+        return await self._compared(message, found.private_key)
+
+    async def _check_old_key(
+        self, request: Request, message: CertReqMsg, value: EncryptedValue
+    ) -> Shown:
+        """The private key as version 2 hands it over; it names no owner.
+
+        **Source:** RFC 4211 section 4.2 (thisMessage, deprecated).
+        """
+        possession.check_taken(PossessionMethod.ENCRYPTED_KEY, request.alias.alias)
+        if not request.alias.encrypted_value:
+            raise _refused("thisMessage is deprecated and not taken: use encryptedKey")
+        try:
+            private_key = await self.open_value(request, value)
+        except PKIError as error:
+            raise _unproven(error) from error
+        return await self._compared(message, private_key)
+
+    async def _compared(self, message: CertReqMsg, private_key: bytes) -> Shown:
+        """A private key that was handed over, compared with the key to certify."""
+        spki = message.cert_req.cert_template.spki
+        if spki is None:
+            raise PKIError(ErrorCode.BAD_TEMPLATE, "publicKey is missing")
+        wanted = decode_spki(spki)
+        try:
+            public = await self._workers.run(public_of, private_key)
+        except PKIError as error:
+            raise _unproven(error) from error
+        if not hmac.compare_digest(public, spki):
             raise _unproven()
         proof = ProvenPossession(PossessionMethod.ENCRYPTED_KEY, wanted.fingerprint)
-        return Shown(proof, found.private_key)
+        return Shown(proof, private_key)
 
     async def open_key(self, request: Request, key: EnvelopedKey) -> EncKeyWithID:
         """A private key that was encrypted for us, with whose it is.
@@ -197,6 +230,9 @@ class KeyProofs:
                 return await self._workers.run(
                     recover_key_with_password, infos, request.proven.secret
                 )
+            case (KeyTransRecipientInfo() as transported,):
+                size = content_key_octets(enveloped.encrypted_content_info)
+                return await self._transported_key(authority, transported, size)
             case (KeyAgreeRecipientInfo() as agreed,):
                 return await self._agreed_key(authority, agreed)
             case (KEMRecipientInfo() as encapsulated,):
@@ -206,17 +242,42 @@ class KeyProofs:
                         encapsulated.kem, encapsulated.kemct
                     )
                     return unwrap_encapsulated(encapsulated, secret)
-        raise PKIError(
-            ErrorCode.BAD_REQUEST, "the key is not encrypted to a key of ours"
+        raise _not_for_us()
+
+    async def _transported_key(
+        self, authority: str, info: KeyTransRecipientInfo, size: int
+    ) -> bytes:
+        identity = self._engine.key_receivers.find(authority)
+        if identity is None or not is_named(
+            info.rid, read_certificate(identity.certificate)
+        ):
+            raise _not_for_us()
+        return await identity.key.recover_key(
+            info.key_encryption_algorithm, info.encrypted_key, size
         )
+
+    async def open_value(self, request: Request, value: EncryptedValue) -> bytes:
+        """Octets that were encrypted for us in the way of version 2.
+
+        :raises PKIError: ``BAD_REQUEST`` when it is not for a key of ours;
+            ``BAD_ALGORITHM``, ``MALFORMED``, ``BAD_MESSAGE_CHECK``.
+
+        **Source:** RFC 4211 section 6.4.
+        """
+        identity = self._engine.key_receivers.find(request.alias.alias.authority)
+        wrapped, transport, cipher = value.enc_symm_key, value.key_alg, value.symm_alg
+        if identity is None or wrapped is None or transport is None or cipher is None:
+            raise _not_for_us()
+        content = EncryptedContentInfo(oids.ID_DATA, cipher, value.enc_value)
+        size = content_key_octets(content)
+        key = await identity.key.recover_key(transport, wrapped, size)
+        return decrypt_content(EnvelopedData.build((), content), key)
 
     async def _agreed_key(self, authority: str, info: KeyAgreeRecipientInfo) -> bytes:
         identity = self._engine.find_agreement_identity(authority)
         originator = info.originator
         if identity is None or not isinstance(originator, OriginatorPublicKey):
-            raise PKIError(
-                ErrorCode.BAD_REQUEST, "the key is not encrypted to a key of ours"
-            )
+            raise _not_for_us()
         certificate = read_certificate(identity.certificate)
         theirs = originator_spki(originator, certificate.public_key_info)
         secret = await identity.key.agree(theirs)
@@ -285,6 +346,10 @@ def _need_version_3(request: Request) -> None:
     """RFC 9810 section 5.2.8.3."""
     if request.header.pvno < CMP2021:
         raise PKIError(ErrorCode.BAD_REQUEST, "this proof of possession needs pvno 3")
+
+
+def _not_for_us() -> PKIError:
+    return PKIError(ErrorCode.BAD_REQUEST, "it is not encrypted to a key of ours")
 
 
 def _refused(detail: str) -> PKIError:
