@@ -388,6 +388,7 @@ class Running:
 
     async def close(self) -> None:
         """End periodic work, let the tool's calls finish, close the store."""
+        self._upstreams.close()
         waiting: list[Deferred[Any]] = [loop.stop() for loop in self._loops]
         waiting.append(self._control.close())
         await DeferredList(waiting, consumeErrors=True)

@@ -114,6 +114,7 @@ class _AtWork:
 
     material: UpstreamMaterial
     upstream: Upstream
+    clients: tuple[CMPClient, ...]
     own: OwnCertificate | None = None
     chain: tuple[bytes, ...] = ()
 
@@ -177,14 +178,22 @@ class Upstreams:
         before = self._at_work.get(name)
         if before is not None and before.material == material:
             return before
-        return _AtWork(material, self._upstream(material))
+        settings = material.settings
+        wire = self._client(material, settings.urls)
+        enrolment = wire
+        if settings.enrolment_urls:
+            enrolment = self._client(material, settings.enrolment_urls)
+        upstream = self._upstream(material, wire, enrolment)
+        return _AtWork(material, upstream, (wire, enrolment))
 
-    def _upstream(self, material: UpstreamMaterial) -> Upstream:
+    def _upstream(
+        self, material: UpstreamMaterial, wire: CMPClient, enrolment: CMPClient
+    ) -> Upstream:
         settings = material.settings
         return Upstream(
             name=settings.name,
-            wire=self._client(material, settings.urls),
-            enrolment=self._client(material, settings.enrolment_urls or settings.urls),
+            wire=wire,
+            enrolment=enrolment,
             anchors=material.anchors,
             subject=settings.subject,
             reference=settings.reference,
@@ -211,6 +220,12 @@ class Upstreams:
                 most_rest_seconds=settings.most_rest_seconds,
             ),
         )
+
+    def close(self) -> None:
+        """End what is under way to the CAs."""
+        for one in self._at_work.values():
+            for client in one.clients:
+                client.close()
 
     def warnings(self) -> list[str]:
         """What an operator should know."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -49,6 +49,8 @@ from pkid.errors import ErrorCode, PKIError
 
 T = TypeVar("T")
 MAX_SERIAL_OCTETS = 20
+LATER = timedelta(minutes=1)
+MOST_WAIT = timedelta(days=7)
 INTERNAL = RequestContext(protocol="internal")
 DAEMON = "system:daemon"
 
@@ -144,6 +146,17 @@ class Elsewhere:
     async def waiting(self, limit: int) -> int:
         """How many transactions are under way, counted as far as ``limit``."""
         return await self._store.count_transactions(TransactionStatus.ELSEWHERE, limit)
+
+    def postpone(self, record: TransactionRecord) -> Deferred[TransactionRecord]:
+        """Look at a transaction later that nobody can look at now.
+
+        :raises WriteConflict: when the row changed since it was read.
+        """
+        now = self._clock.now()
+        over = record.created + MOST_WAIT < now
+        status = TransactionStatus.EXPIRED if over else TransactionStatus.ELSEWHERE
+        progress = Progress(status=status, state=record.state, due=now + LATER)
+        return self.proceed(record, progress)
 
     def proceed(
         self, record: TransactionRecord, progress: Progress

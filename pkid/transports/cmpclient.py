@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
@@ -54,6 +54,7 @@ from pkid.transports.tls import client_connection_creator
 
 MAX_ANSWER_OCTETS: Final = 1 << 20
 MAX_HEAD_OCTETS: Final = 16 * 1024
+MOST_EXCHANGES: Final = 64
 MEDIA_TYPE: Final = b"application/pkixcmp"
 #: Schemes of URLs and their ports; ``tls`` is raw TCP inside TLS.
 PORTS: Final = {"http": 80, "https": 443, "tcp": 829, "tls": 829}
@@ -322,10 +323,10 @@ class CMPClient:
 
     :param urls: in order of preference.
     :param framing: name from `FRAMINGS`, for ``tcp`` and ``tls``.
-    :param anchors: PEM of certificates that the names of TLS servers may rest upon.
     :param clock: timers, on monotonic time.
     :param endpoints: makes the endpoint of a target.
     :param limit: most octets of an answer.
+    :param most_exchanges: at a time; others wait for their turn.
     :raises ValueError: for a URL that is none of ours.
     """
 
@@ -340,7 +341,11 @@ class CMPClient:
         framing: str = "draft",
         patience: Patience | None = None,
         limit: int = MAX_ANSWER_OCTETS,
+        most_exchanges: int = MOST_EXCHANGES,
     ) -> None:
+        self._turns = DeferredSemaphore(most_exchanges)
+        self._open: set[OutgoingExchange] = set()
+        self._closed = False
         self._servers = [_Health(Target.decode(url)) for url in urls]
         self._framing = FRAMINGS[framing]
         self._clock = clock
@@ -356,9 +361,22 @@ class CMPClient:
         :raises PKIError: ``UNAVAILABLE`` when none of them answers, at once when all
             of them rest.
         """
+        await self._turns.acquire()
+        try:
+            return await self._send(message)
+        finally:
+            self._turns.release()
+
+    def close(self) -> None:
+        """End what is under way, and begin nothing more."""
+        self._closed = True
+        for exchange in tuple(self._open):
+            exchange.fail("pkid is stopping")
+
+    async def _send(self, message: bytes) -> bytes:
         reasons: list[str] = []
         for server in self._servers:
-            if server.rests_until > self._clock.seconds():
+            if self._closed or server.rests_until > self._clock.seconds():
                 continue
             try:
                 answer = await self._attempt(server.target, message)
@@ -380,9 +398,20 @@ class CMPClient:
             connecting.cancel()
 
         timer = self._clock.callLater(self._patience.timeout_seconds, expire)
+        self._open.add(exchange)
         connecting.addErrback(_not_connected, exchange)
-        exchange.done.addBoth(_stopping, timer)
-        return exchange.done
+        return exchange.done.addBoth(self._ended, exchange, timer)
+
+    def _ended(
+        self,
+        result: Any,  # noqa: ANN401 - passes through
+        exchange: OutgoingExchange,
+        timer: IDelayedCall,
+    ) -> Any:  # noqa: ANN401
+        self._open.discard(exchange)
+        if timer.active():
+            timer.cancel()
+        return result
 
     def _exchange(self, target: Target, message: bytes) -> OutgoingExchange:
         if target.scheme in _OVER_HTTP:
@@ -438,12 +467,6 @@ def network_endpoints(
 
 def _not_connected(failure: Failure, exchange: OutgoingExchange) -> None:
     exchange.fail(f"cannot connect: {failure.getErrorMessage() or failure.type}")
-
-
-def _stopping(result: Any, timer: IDelayedCall) -> Any:  # noqa: ANN401 - passes through
-    if timer.active():
-        timer.cancel()
-    return result
 
 
 def _unreachable(reason: str, retry_after: int | None = None) -> PKIError:

@@ -777,6 +777,35 @@ def test_only_so_many_requests_are_held(ra: RADesk) -> None:
     assert answer.fail_info is FailInfo.SYSTEM_UNAVAIL
 
 
+def test_what_cannot_be_looked_at_now_is_looked_at_later(ra: RADesk) -> None:
+    ra.line.cut = True
+    waiting = ra.enroll()
+    number = waiting.header.transaction_id
+    ra.wait(seconds=15)
+    ra.world.change_alias(upstream="gone")
+    assert ra.turn() == 1
+    assert ra.turn() == 0
+    ra.wait(minutes=2)
+    ra.world.change_alias(upstream="")
+    assert ra.turn() == 1
+    assert ra.turn() == 0
+    ra.world.change_alias(upstream=NAME)
+    ra.line.cut = False
+    ra.wait(minutes=2)
+    assert ra.turn() == 1
+    assert ra.status(number) is TransactionStatus.ELSEWHERE
+    assert ra.ask(poll(waiting)).status.status is PKIStatus.ACCEPTED
+
+
+def test_what_nobody_looks_at_any_more_ends(ra: RADesk) -> None:
+    ra.line.cut = True
+    number = ra.enroll().header.transaction_id
+    ra.world.change_alias(upstream="")
+    ra.wait(days=8)
+    ra.turn()
+    assert ra.status(number) is TransactionStatus.EXPIRED
+
+
 # --- decisions that take time -----------------------------------------------------
 
 

@@ -360,3 +360,35 @@ def test_a_rest_has_an_end() -> None:
         assert rest is not None
         setting.clock.advance(rest)
     assert rest == 60
+
+
+# --- how many, and the end --------------------------------------------------------
+
+
+def test_only_so_many_exchanges_are_open_at_a_time() -> None:
+    setting = Setting(TCP, most_exchanges=2)
+    sent = [setting.send() for _ in range(3)]
+    assert len(setting.network.lines) == 2
+    setting.receive(encode_response(Framing.TCP_DRAFT, ANSWER))
+    assert len(setting.network.lines) == 3
+    setting.receive(encode_response(Framing.TCP_DRAFT, ANSWER))
+    assert [one.results for one in sent] == [[], [ANSWER], [ANSWER]]
+
+
+def test_who_waits_for_a_turn_finds_a_server_resting() -> None:
+    setting = Setting(TCP, most_exchanges=1)
+    first, second = setting.send(), setting.send()
+    setting.clock.advance(10)
+    assert first.refusal
+    assert second.refusal.retry_after
+    assert setting.network.asked == [TCP]
+
+
+def test_closing_ends_what_is_under_way() -> None:
+    setting = Setting(TCP)
+    sent = setting.send()
+    setting.client.close()
+    assert "stopping" in (sent.refusal.hint or "")
+    assert setting.send().refusal
+    assert len(setting.network.lines) == 1
+    assert setting.clock.getDelayedCalls() == []

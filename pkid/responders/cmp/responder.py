@@ -267,7 +267,9 @@ class CMPResponder:
         due = await self._engine.elsewhere.due(ELSEWHERE_SLICE)
         for record in due:
             alias = self._aliases().get(record.key.alias)
-            if alias is None or record.key.protocol != PROTOCOL:
+            if alias is None or not alias.alias.upstream:
+                # Its entrance is gone, perhaps only for a moment.
+                await self._engine.elsewhere.postpone(record)
                 continue
             result = await self._caught(self._advance(alias, record), alias)
             if isinstance(result, PKIError) and result.code is not ErrorCode.CONFLICT:
@@ -277,13 +279,13 @@ class CMPResponder:
                     detail=result.detail,
                     hint=result.hint or "",
                 )
+                await self._engine.elsewhere.postpone(record)
         return len(due)
 
     async def _advance(self, alias: CMPAlias, record: TransactionRecord) -> None:
-        if alias.relays:
-            await self._relay.advance(alias, record)
-        elif alias.alias.upstream:
-            await self._registration.advance(alias, record)
+        """One turn of a transaction that is due."""
+        door = self._relay if alias.relays else self._registration
+        await door.advance(alias, record)
 
     async def _caught(self, work: Awaitable[T], alias: CMPAlias) -> T | PKIError:
         """What the work gives, or why it does not: here surprises end."""

@@ -484,7 +484,7 @@ class RegistrationAuthority:
         draft = waiting(request.message.body_type, state, WAITING_TEXT, after)
         sealed = await self._answers.answer(request, draft)
         octets = await self._store(request, turn, sealed, heard=False)
-        return Answered(octets=octets, status=PKIStatus.WAITING)
+        return Answered(octets=octets, status=PKIStatus.WAITING, hint=turn.hint)
 
     async def _store(
         self, request: Request, turn: Turn, sealed: Sealed, *, heard: bool

@@ -129,7 +129,7 @@ class Relay:
         except PKIError as error:
             if record is not None or not self._may_wait(passing, error):
                 raise
-            return await self._hold(passing, upstream)
+            return await self._hold(passing, upstream, error)
         await self._keep(passing, upstream, record, state, octets)
         return _told(octets)
 
@@ -180,7 +180,9 @@ class Relay:
             and passing.message.body_type in CERTIFICATE_ANSWERS
         )
 
-    async def _hold(self, passing: Passing, upstream: Upstream) -> Answered:
+    async def _hold(
+        self, passing: Passing, upstream: Upstream, away: PKIError
+    ) -> Answered:
         """Keep the request, and tell its device to wait."""
         message = passing.message
         await check_room(self._engine, upstream)
@@ -197,7 +199,9 @@ class Relay:
         await self._begin(
             passing, upstream, state, TransactionStatus.ELSEWHERE, upstream.retry
         )
-        return Answered(octets=sealed.octets, status=PKIStatus.WAITING)
+        return Answered(
+            octets=sealed.octets, status=PKIStatus.WAITING, hint=away.hint or ""
+        )
 
     async def _go_on(
         self,

@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from twisted.logger import Logger
-
 from pkid.asn1 import der, oids
 from pkid.asn1.names import EMPTY
 from pkid.engine.elsewhere import INTERNAL, ForeignCertificate, Progress
@@ -79,11 +77,13 @@ class Turn:
 
     :ivar record: the row as it is stored.
     :ivar progress: what to store; its ``state`` is put in last.
+    :ivar hint: for the operator, why nothing came.
     """
 
     record: TransactionRecord
     state: HandedState
     progress: Progress
+    hint: str = ""
 
     @property
     def open(self) -> bool:
@@ -113,8 +113,6 @@ _OPEN: Final = frozenset((TransactionStatus.ELSEWHERE, TransactionStatus.PENDING
 
 class Turns:
     """Takes turns with CAs elsewhere."""
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -212,12 +210,6 @@ class Turns:
     ) -> Turn:
         """Nothing came that counts."""
         now = self._clock.now()
-        self._log.debug(
-            "{upstream}: {detail} ({hint})",
-            upstream=upstream.name,
-            detail=error.detail,
-            hint=error.hint or "",
-        )
         if record.created + upstream.hold > now:
             return Turn(
                 record=record,
@@ -227,6 +219,7 @@ class Turns:
                     state=b"",
                     due=now + upstream.retry,
                 ),
+                hint=error.hint or error.detail,
             )
         return Turn(
             record=record,
