@@ -57,6 +57,7 @@ from pkid.engine.aliases import (
     OCSPMode,
     UnknownSerial,
 )
+from pkid.engine.identification import check_identity
 from pkid.engine.model import PossessionMethod
 from pkid.engine.namerules import check_alternative_name_rule, check_subject_rule
 from pkid.errors import PKIError
@@ -414,8 +415,10 @@ VENDOR = Table(
         Key("intermediates", ListOf(PATH), "PEM or DER files of CAs below them."),
         Key(
             "identity",
-            TEXT,
-            "Attribute of the subject that names the unit, or `subject` for all.",
+            Text("attribute type, subject, hardware-module", _checked(check_identity)),
+            "What names the unit: an attribute of the certificate's subject, all of the"
+            " `subject`, or its `hardware-module` name (IEEE 802.1AR), which is written"
+            " as type and serial number: `1.3.6.1.4.1.99999.1:0a1b2c`.",
         ),
         Key("allow_expired", Flag(), "Accept expired device certificates."),
         Key("allow_sha1", Flag(), "Accept SHA-1 signatures in the chain."),

@@ -13,8 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pkid.asn1 import oids
-from pkid.crypto.certificates import Certificate, has_extended_key_usage
+from pkid.asn1 import der, oids
+from pkid.asn1.names import OTHER_NAME
+from pkid.crypto.certificates import (
+    Certificate,
+    has_extended_key_usage,
+    subject_alternative_names,
+)
 from pkid.crypto.chains import validate_chain
 from pkid.crypto.revocationlists import Standing, read_list, standing_of
 from pkid.engine import endentities
@@ -30,6 +35,8 @@ from pkid.engine.model import (
 from pkid.engine.ports import Store
 from pkid.errors import ErrorCode, PKIError
 
+#: Identity of a unit by its hardwareModuleName.
+HARDWARE_MODULE = "hardware-module"
 CHAIN_CACHE_PERIOD = timedelta(minutes=1)
 MAX_CACHED_CHAINS = 4096
 
@@ -166,10 +173,14 @@ def unit_of(vendor: VendorTrust, leaf: bytes) -> str:
 
     :raises PKIError: ``NOT_AUTHORIZED`` when the certificate lacks the attribute.
     """
-    subject = Certificate.decode(leaf).subject
+    certificate = Certificate.decode(leaf)
+    subject = certificate.subject
     if vendor.identity == "subject":
         return subject.text()
-    values = subject.values(endentities.attribute_oid(vendor.identity))
+    if vendor.identity == HARDWARE_MODULE:
+        values = _hardware_modules(certificate)
+    else:
+        values = subject.values(endentities.attribute_oid(vendor.identity))
     if len(values) != 1:
         raise PKIError(
             ErrorCode.NOT_AUTHORIZED,
@@ -177,6 +188,30 @@ def unit_of(vendor: VendorTrust, leaf: bytes) -> str:
             hint=f"identity of [vendor.{vendor.name}]",
         )
     return values[0]
+
+
+def check_identity(identity: str) -> None:
+    """Refuse a vendor's identity that no certificate can have.
+
+    :raises PKIError: ``BAD_REQUEST``.
+    """
+    if identity not in {"subject", HARDWARE_MODULE}:
+        endentities.attribute_oid(identity)
+
+
+def _hardware_modules(certificate: Certificate) -> tuple[str, ...]:
+    """``type:serial`` of each hardwareModuleName, the serial number in hexadecimal.
+
+    **Source:** RFC 4108 section 5; IEEE 802.1AR.
+    """
+    found: list[str] = []
+    for name in subject_alternative_names(certificate):
+        other = name.other_name if name.tag == OTHER_NAME else None
+        if other is None or other[0] != oids.ID_ON_HARDWARE_MODULE_NAME:
+            continue
+        kind, serial = der.split_oid(der.single(other[1], der.SEQUENCE))
+        found.append(f"{kind}:{der.single(serial, der.OCTET_STRING).hex()}")
+    return tuple(found)
 
 
 def _vendor_requester(

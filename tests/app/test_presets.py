@@ -95,6 +95,17 @@ def test_an_unknown_preset_is_a_fault() -> None:
     assert any("cmp.alias.ran.preset" in fault for fault in found)
 
 
+@pytest.mark.parametrize("identity", ["subject", "CN", "1.2.3.4", "hardware-module"])
+def test_what_names_a_unit_may_be(identity: str) -> None:
+    found = read(STATIONS + f'identity = "{identity}"\n')
+    assert found.vendors["acme"].identity == identity
+
+
+def test_what_no_certificate_can_name_is_a_fault() -> None:
+    (fault,) = faults(STATIONS + 'identity = "serial"\n')
+    assert fault.startswith("vendor.acme.identity")
+
+
 @pytest.mark.parametrize(
     "key",
     [

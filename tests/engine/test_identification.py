@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from pkid.asn1 import der
 from pkid.engine.aliases import Authentication, VendorTrust
 from pkid.engine.model import (
     EndEntity,
@@ -47,6 +49,7 @@ class Vendor:
         *,
         ca: bool,
         end: datetime = START + timedelta(days=3650),
+        hardware: bytes | None = None,
     ) -> bytes:
         builder = (
             x509.CertificateBuilder()
@@ -58,9 +61,16 @@ class Vendor:
             .not_valid_after(end)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), True)
         )
+        if hardware is not None:
+            module = der.sequence(
+                der.oid("1.3.6.1.4.1.99999.1"), der.octet_string(hardware)
+            )
+            kind = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.4")
+            names = x509.SubjectAlternativeName([x509.OtherName(kind, module)])
+            builder = builder.add_extension(names, critical=False)
         return builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.DER)
 
-    def unit(self, serial_number: str, **fields: datetime) -> bytes:
+    def unit(self, serial_number: str, **fields: Any) -> bytes:
         subject = x509.Name(
             [
                 x509.NameAttribute(NameOID.COMMON_NAME, f"unit {serial_number}"),
@@ -237,6 +247,22 @@ def test_nonsense_is_malformed(world: World) -> None:
         ErrorCode.MALFORMED,
         ErrorCode.SIGNER_NOT_TRUSTED,
     )
+
+
+@pytest.mark.requirement("ENG-22")
+def test_a_unit_is_known_by_its_hardware_module(world: World) -> None:
+    """An IDevID of IEEE 802.1AR may have no serialNumber in its subject."""
+    maker = Vendor()
+    trust = VendorTrust(name="acme", anchors=(maker.root,), identity="hardware-module")
+    world.policies = replace(world.policies, vendors={"acme": trust})
+    world.change_alias(authenticate=ALL, vendors=("acme",))
+    allow(world, "1.3.6.1.4.1.99999.1:0a1b2c")
+    leaf = maker.unit("S-1", hardware=bytes.fromhex("0a1b2c"))
+    requester = result_of(world.engine.identify(world.alias, leaf, ()))
+    assert requester.entity == "station-7"
+    other = maker.unit("S-1", hardware=bytes.fromhex("0a1b2d"))
+    assert refusal(world, other).code is ErrorCode.NOT_AUTHORIZED
+    assert refusal(world, maker.unit("S-1")).code is ErrorCode.NOT_AUTHORIZED
 
 
 @pytest.mark.requirement("ENG-29")
