@@ -33,8 +33,9 @@ _OWN = (
         "binding",
         choice(*BINDINGS),
         "challengePassword of a request: `verify` holds it to the TLS connection"
-        " (tls-unique, tls-exporter) when it is there, `require` demands it,"
-        " `ignore` lets anything stand there.",
+        " (tls-unique, tls-exporter) when it is there, `require` demands it, `secret`"
+        " takes it for a SCEP challenge where neither certificate nor password says"
+        " who asks, `ignore` lets anything stand there.",
     ),
     Key(
         "base64",

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkid.asn1 import oids
 from pkid.engine.aliases import Authentication, Mode, VendorTrust
-from pkid.engine.model import EndEntity, EntityStatus
+from pkid.engine.credentials import NewSecret
+from pkid.engine.model import CredentialKind, EndEntity, EntityStatus
 from pkid.engine.profiles import CertificateProfile
 from pkid.errors import PKIError
 from pkid.responders.base import Peer, Reply
@@ -220,6 +222,34 @@ def test_an_algorithm_that_is_not_offered_is_401(est: ESTDesk) -> None:
         digest(est, "MD5")
 
 
+# --- a challenge of SCEP ----------------------------------------------------------
+
+
+def with_challenge(text: str, subject: str = "CN=by-challenge") -> bytes:
+    return csr(new_key(), subject, attributes=(challenge(text),) if text else ())
+
+
+@pytest.mark.requirement("EST-24")
+def test_a_scep_challenge_in_the_request_says_who_asks_where_that_is_set(
+    est: ESTDesk,
+) -> None:
+    made = result_of(
+        est.world.engine.administration.add_secret(
+            NewSecret(kind=CredentialKind.SCEP_CHALLENGE, uses=1), OPERATOR, EST
+        )
+    )
+    secret = made.secret.decode()
+    assert est.ask("simpleenroll", with_challenge(secret)).status == 401
+    est.settings["binding"] = "secret"
+    for wrong in ("guess", ""):
+        assert est.ask("simpleenroll", with_challenge(wrong)).status == 401
+    body = with_challenge(secret)
+    (first,) = certificates(est.ask("simpleenroll", body))
+    assert certificates(est.ask("simpleenroll", body)) == [first]
+    assert est.ask("simpleenroll", with_challenge(secret)).status == 401
+    assert est.enroll(with_challenge("anything", "CN=other")).status == 200
+
+
 # --- certificate and password together --------------------------------------------
 
 
@@ -289,6 +319,34 @@ def test_trust_is_that_of_the_moment(est: ESTDesk, vendor: Vendor) -> None:
     assert est.enroll(cert=unit, user=None).status == 200
     est.world.policies = replace(est.world.policies, vendors={})
     assert est.enroll(cert=unit, user=None).status == 403
+
+
+def revocation_list(vendor: Vendor, certificate: bytes, now: datetime) -> bytes:
+    serial = x509.load_der_x509_certificate(certificate).serial_number
+    revoked = x509.RevokedCertificateBuilder(serial, now - timedelta(days=1)).build()
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(vendor.subject)
+        .last_update(now - timedelta(days=1))
+        .next_update(now + timedelta(days=30))
+        .add_revoked_certificate(revoked)
+        .add_extension(x509.CRLNumber(1), critical=False)
+    )
+    return builder.sign(vendor.key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+@pytest.mark.requirement("EST-53")
+def test_what_a_vendor_revoked_is_refused(est: ESTDesk, vendor: Vendor) -> None:
+    for number in (7, 8):
+        entity(est, f"switch-{number}", vendor=f"acme|SN-{number}")
+    good, stolen = vendor.unit("SN-7"), vendor.unit("SN-8")
+    crl = revocation_list(vendor, stolen, est.world.clock.now())
+    trust = VendorTrust(name="acme", anchors=(vendor.root,), crls=(crl,))
+    est.world.policies = replace(est.world.policies, vendors={"acme": trust})
+    refused = est.enroll(csr(new_key(), "CN=a"), cert=stolen, user=None)
+    assert refused.status == 403
+    assert b"revoked" in refused.body
+    assert est.enroll(csr(new_key(), "CN=b"), cert=good, user=None).status == 200
 
 
 # --- registration authorities -----------------------------------------------------

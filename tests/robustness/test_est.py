@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import socket
 import sqlite3
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -29,6 +31,9 @@ MIB = 1 << 20
 SETTINGS = (
     'est.alias.waiting = { authority = "issuing", approval = "operator", '
     "full_cmc = true }",
+    "certificate_profile.large = { keys = ['rsa:4096'] }",
+    'est.alias.keys = { authority = "issuing", key_generation = true, '
+    'certificate_profile = "large", server_key = "profile" }',
     "limits.connections_per_address=4000",
     "limits.connections=8000",
     'limits.handshake="60s"',
@@ -171,6 +176,33 @@ def test_a_thousand_idle_tls_connections_take_less_than_80_mib(
         assert grown < 80 * MIB, f"{grown / MIB:.1f} MiB"
         assert enrols(daemon, "among-idlers")
         assert wires[500].ask("cacerts").status == 200
+
+
+@pytest.mark.requirement("EST-52")
+def test_keys_are_made_off_the_reactor_thread(daemon: Daemon) -> None:
+    """Others are answered while RSA keys of 4096 bits are made, which takes seconds."""
+    finished: list[float] = []
+
+    def make_keys() -> None:
+        with ESTWire(daemon.est.address, user=user(daemon)) as wire:
+            for number in range(3):
+                begin = time.monotonic()
+                body = csr(new_key(), f"CN=made-{number}")
+                assert wire.ask("serverkeygen", body, "keys").status == 200
+                finished.append(time.monotonic() - begin)
+
+    worker = threading.Thread(target=make_keys)
+    waits: list[float] = []
+    with ESTWire(daemon.est.address) as wire:
+        worker.start()
+        while worker.is_alive():
+            begin = time.monotonic()
+            assert wire.ask("cacerts").status == 200
+            waits.append(time.monotonic() - begin)
+            worker.join(0.005)
+    assert len(finished) == 3
+    assert sorted(waits)[len(waits) // 2] < 0.05
+    assert max(waits) < max(0.5, max(finished) / 2), (max(waits), finished)
 
 
 def test_a_foreign_certificate_is_told_what_is_wrong_and_the_log_says_who(

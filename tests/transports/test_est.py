@@ -233,3 +233,19 @@ def test_bodies_are_bounded_more_for_cmc() -> None:
         assert target is not None
         limits[operation] = target.route.body_limit
     assert limits == {"simpleenroll": 65536, "fullcmc": 262144, "cacerts": 0}
+
+
+@pytest.mark.requirement("EST-15")
+def test_a_renewed_certificate_serves_the_next_connection_and_disturbs_none() -> None:
+    served = Served()
+    client = served.connect(client_context())
+    old = client.tls.getpeercert(binary_form=True)
+    renewed = make("ca.example", ROOT)
+    served.tls.replace(renewed.credentials)
+    assert served.ask(client)
+    next_client = served.connect(client_context())
+    assert next_client.tls.getpeercert(binary_form=True) == renewed.der != old
+    other = make("from another PKI")
+    served.tls.replace(other.credentials)
+    found = served.connect(client_context()).tls.getpeercert(binary_form=True)
+    assert found == other.der

@@ -22,7 +22,7 @@ OPERATIONS: Final = frozenset(
 )  # fmt: skip
 HTTP_SCHEMES: Final = ("basic", "digest-sha256", "digest-md5")
 BASE64: Final = ("auto", "wrapped", "single")
-BINDINGS: Final = ("verify", "require", "ignore")
+BINDINGS: Final = ("verify", "require", "secret", "ignore")
 CSR_ATTRIBUTES: Final = ("off", "legacy", "extensions", "template")
 
 
@@ -35,7 +35,8 @@ class ESTAlias:
         certificate, in this order.
     :ivar both: certificate and password together, neither alone.
     :ivar binding: what a challengePassword is: "verify" takes it for the channel
-        binding when it is there, "require" demands it, "ignore" does not look.
+        binding when it is there, "require" demands it, "secret" takes it for a SCEP
+        challenge where nothing else says who asks, "ignore" does not look.
     :ivar base64: lines of answers; "auto" goes by the client.
     :ivar transfer_encoding: send Content-Transfer-Encoding, which Bouncy Castle needs.
     :ivar strict_content_type: refuse requests of another media type with 415.

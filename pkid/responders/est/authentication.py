@@ -28,8 +28,10 @@ from pkid.engine.model import (
 )
 from pkid.engine.ports import Clock
 from pkid.errors import ErrorCode, PKIError
+from pkid.messages.pkcs10 import CertificationRequest
 from pkid.responders.base import Exchange
 from pkid.responders.est.aliases import PROTOCOL, ESTAlias
+from pkid.responders.est.bodies import request_octets
 from pkid.responders.est.doors import Engine
 from pkid.responders.throttle import FailureThrottle
 
@@ -128,6 +130,9 @@ class Identities:
         refusal: PKIError | None,
     ) -> Proven:
         given = exchange.headers.get("authorization")
+        if given is None and alias.binding == "secret":
+            shared = await self._by_challenge(alias, exchange, context)
+            return _proven(shared, holder)
         if given is None:
             detail = "authentication is needed"
             if refusal is not None:
@@ -148,6 +153,29 @@ class Identities:
             await self._report(alias, context, error, password.user, shared)
             raise error
         return _proven(shared, holder)
+
+    async def _by_challenge(
+        self, alias: ESTAlias, exchange: Exchange, context: RequestContext
+    ) -> SharedSecret:
+        """A SCEP challenge in challengePassword: gateways carry it over as it is.
+
+        :raises PKIError: ``BAD_MESSAGE_CHECK``; ``MALFORMED`` for a broken request.
+        """
+        octets = request_octets(exchange)
+        challenge = CertificationRequest.decode(octets).challenge_password or ""
+        shared = None
+        if challenge:
+            shared = await self._engine.find_challenge(challenge.encode(), alias.name)
+        if shared is None:
+            self._throttle.count(exchange.peer)
+            error = PKIError(
+                ErrorCode.BAD_MESSAGE_CHECK,
+                "the challengePassword is none that is known here",
+                hint="pkid scep challenge",
+            )
+            await self._report(alias, context, error, "challenge")
+            raise error
+        return shared
 
     def _password(self, alias: ESTAlias, exchange: Exchange, given: str) -> _Password:
         scheme, _, rest = given.strip().partition(" ")

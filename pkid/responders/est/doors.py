@@ -68,6 +68,10 @@ class Engine(Protocol):
         self, kind: CredentialKind, reference: str, alias: str
     ) -> Awaitable[SharedSecret | None]: ...
 
+    def find_challenge(
+        self, challenge: bytes, alias: str
+    ) -> Awaitable[SharedSecret | None]: ...
+
     def report_failure(self, failure: AuthenticationFailure) -> Awaitable[None]: ...
 
     def identify(
