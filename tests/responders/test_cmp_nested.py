@@ -120,7 +120,7 @@ def test_a_mac_outside_is_wrongIntegrity(desk: Desk, authority: BySignature) -> 
     assert desk.count() == 1
 
 
-@pytest.mark.requirement("CMP-137", "CMP-43")
+@pytest.mark.requirement("CMP-137", "CMP-43", "CMP-143")
 def test_a_device_passes_nothing_on(desk: Desk) -> None:
     sent = added(request_of("device-2"), desk.holder())
     assert desk.ask(sent).fail_info is FailInfo.NOT_AUTHORIZED
