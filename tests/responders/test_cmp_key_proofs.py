@@ -417,6 +417,17 @@ def test_only_who_has_the_secret_hands_a_key_over(
         assert answer.fail_info is FailInfo.BAD_POP
 
 
+@pytest.mark.requirement("CMP-31", "CMP-89")
+@pytest.mark.usefixtures("takes_keys")
+def test_a_password_costs_no_more_than_a_MAC_may(desk: Desk, by: ByMAC) -> None:
+    desk.settings["maximum_iterations"] = 1000
+    dear = PasswordRecipient(password=SECRET, iterations=1001)
+    answer = ask(desk, by, request_with_key("rsa", dear))
+    assert answer.fail_info is FailInfo.BAD_POP
+    answer = ask(desk, by, request_with_key("rsa", for_password()))
+    assert answer.status.status is PKIStatus.ACCEPTED
+
+
 @pytest.mark.usefixtures("takes_keys")
 def test_a_key_for_somebody_else_is_badPOP(desk: Desk, by: ByMAC) -> None:
     for family in ("rsa", "ec:P-256", "ml-kem-768"):

@@ -10,13 +10,48 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
-from pkid.messages.cmp.body import BodyType, ErrorMsgContent, GenMsgContent
+from pkid.asn1 import oids
+from pkid.asn1.names import Name
+from pkid.asn1.x509 import AlgorithmIdentifier
+from pkid.crypto.agreedmac import DHBMParameters
+from pkid.crypto.algorithms import hash_algorithm
+from pkid.crypto.envelope import PasswordRecipient, encrypt
+from pkid.messages.cmp.body import (
+    BodyType,
+    CertReqMessages,
+    ErrorMsgContent,
+    GenMsgContent,
+)
+from pkid.messages.cmp.challenge import POPODecKeyRespContent
 from pkid.messages.cmp.header import InfoTypeAndValue
 from pkid.messages.cmp.message import PKIMessage
 from pkid.messages.cmp.status import PKIStatus, PKIStatusInfo
+from pkid.messages.controls import (
+    PKI_ARCHIVE_OPTIONS,
+    PROTOCOL_ENCR_KEY,
+    ArchiveRemGenPrivKey,
+)
+from pkid.messages.crmf import (
+    CertReqMsg,
+    CertRequest,
+    CertTemplate,
+    KeyUse,
+    PKMACValue,
+    SubsequentMessage,
+)
+from pkid.messages.encryptedkeys import EncKeyWithID, EnvelopedKey
+from pkid.messages.privkeyproofs import PrivKeyProof, make_popo
 from tests.support.breaking import (
     TRANSACTION_ID,
     Probe,
@@ -39,7 +74,11 @@ COUNT = 10_000
 VECTORS = Path(__file__).parents[1] / "vectors" / "cmp"
 WAITING = (
     'cmp.alias.waiting = { authority = "issuing", approval = "operator", '
-    'authenticate = ["mac", "certificate"] }'
+    'authenticate = ["mac", "certificate"], key_generation = true, '
+    'key_archive = true, key_recovery = "self", kem = true, agreement = true, '
+    'encrypted_value = true, maximum_iterations = 5000, '
+    'possession = ["signature", "encrypted-certificate", "challenge", '
+    '"agreed-mac", "encrypted-key"] }'
 )
 DEFAULT, QUEUE = "/.well-known/cmp/p/default", "/.well-known/cmp/p/waiting"
 GROWTH_OCTETS = 64 << 20
@@ -110,10 +149,63 @@ def parts(client: Client) -> list[tuple[str, bytes]]:
         ("kur", client.enrol("CN=part", body_type=BodyType.KUR, **known)),
         ("genm", client.send(BodyType.GENM, types, **known)),
         ("error", client.send(BodyType.ERROR, error, **known)),
+        *key_messages(client),
     ]
     return [
         (name, PKIMessage.decode(request.octets).protected_part)
         for name, request in messages
+    ]
+
+
+def key_messages(client: Client) -> list[tuple[str, Request]]:
+    """Requests whose keys do not sign, are made there, or come along."""
+    key = rsa.generate_private_key(65537, 2048)
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    spki = key.public_key().public_bytes(*form)
+    pkcs8 = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    enveloped = encrypt(
+        EncKeyWithID(pkcs8, client.credential.sender_kid.decode()).encode(),
+        (PasswordRecipient(password=b"whatever it is", iterations=100),),
+        os.urandom,
+        content_type=oids.ID_CT_ENC_KEY_WITH_ID,
+    )
+    held = EnvelopedKey(enveloped.encode())
+    mac = DHBMParameters(
+        hash_algorithm("sha256"), AlgorithmIdentifier(oids.ID_HMAC_WITH_SHA256)
+    )
+    use = KeyUse.KEY_ENCIPHERMENT
+    proofs: dict[str, PrivKeyProof] = {
+        "encrCert": SubsequentMessage.ENCR_CERT,
+        "challengeResp": SubsequentMessage.CHALLENGE_RESP,
+        "agreeMAC": PKMACValue(mac.algorithm, bytes(32)),
+        "encryptedKey": held,
+    }
+
+    def ask(name: str, request: CertReqMsg, body: BodyType = BodyType.IR) -> Any:
+        content = CertReqMessages((request,))
+        return name, client.send(body, content, transaction_id=TRANSACTION_ID, pvno=3)
+
+    subject = Name.from_text("CN=part").der
+    template = CertTemplate(subject=subject, spki=spki)
+    reply = PROTOCOL_ENCR_KEY.attribute(spki)
+    archive = PKI_ARCHIVE_OPTIONS.attribute(held)
+    made = PKI_ARCHIVE_OPTIONS.attribute(ArchiveRemGenPrivKey(wanted=True))
+    without = CertTemplate(subject=subject)
+    numbers = POPODecKeyRespContent((2**127, 5))
+    return [
+        *(
+            ask(name, CertReqMsg(CertRequest.build(0, template), make_popo(use, one)))
+            for name, one in proofs.items()
+        ),
+        ask("key", CertReqMsg(CertRequest.build(0, without, (reply, made)))),
+        ask("archive", CertReqMsg(CertRequest.build(0, template, (archive,)))),
+        ask("krr", CertReqMsg(CertRequest.build(0, without, (reply,))), BodyType.KRR),
+        (
+            "popdecr",
+            client.send(
+                BodyType.POPDECR, numbers, transaction_id=TRANSACTION_ID, pvno=3
+            ),
+        ),
     ]
 
 

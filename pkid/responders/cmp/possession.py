@@ -44,6 +44,7 @@ from pkid.crypto.decryption import (
 from pkid.crypto.identifiers import is_named
 from pkid.crypto.keyagreement import originator_spki
 from pkid.crypto.keyedmac import compute_mac
+from pkid.crypto.passwordkeys import PBKDF2Parameters
 from pkid.crypto.publickeys import decode_spki
 from pkid.engine import possession
 from pkid.engine.model import PossessionMethod, ProvenPossession
@@ -226,7 +227,8 @@ class KeyProofs:
         infos = enveloped.recipient_infos
         authority = request.alias.alias.authority
         match infos:
-            case (PasswordRecipientInfo(),) if request.proven.secret:
+            case (PasswordRecipientInfo() as wrapped,) if request.proven.secret:
+                _check_cost(wrapped, request.alias.maximum_iterations)
                 return await self._workers.run(
                     recover_key_with_password, infos, request.proven.secret
                 )
@@ -346,6 +348,17 @@ def _need_version_3(request: Request) -> None:
     """RFC 9810 section 5.2.8.3."""
     if request.header.pvno < CMP2021:
         raise PKIError(ErrorCode.BAD_REQUEST, "this proof of possession needs pvno 3")
+
+
+def _check_cost(info: PasswordRecipientInfo, maximum: int) -> None:
+    """A password's derivation may cost no more than that of a MAC."""
+    derivation = info.key_derivation_algorithm
+    if derivation is None:
+        raise _not_for_us()
+    if PBKDF2Parameters.decode(derivation).iterations > maximum:
+        raise PKIError(
+            ErrorCode.BAD_ALGORITHM, f"at most {maximum} iterations are accepted here"
+        )
 
 
 def _not_for_us() -> PKIError:
