@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from cryptography import x509
@@ -17,7 +18,14 @@ from pkid.engine.model import EndEntity, EntityStatus
 from pkid.messages.cmp.body import BodyType, CertRepMessage
 from pkid.messages.cmp.status import FailInfo, PKIStatus
 from pkid.messages.controls import REG_TOKEN
-from pkid.messages.crmf import AttributeTypeAndValue, CertReqMsg, CertRequest
+from pkid.messages.crmf import (
+    AttributeTypeAndValue,
+    CertReqMsg,
+    CertRequest,
+    KeyUse,
+    POPOPrivKey,
+    PrivKeyMethod,
+)
 from pkid.responders.base import Peer
 from tests.engine.world import CMP, OPERATOR, World, result_of
 from tests.responders.desk import Desk
@@ -264,6 +272,36 @@ def test_another_users_secret_confirms_nothing(by_subject: Desk) -> None:
     other = ByMAC(b"device-2", b"insecure-second-code")
     said = by_subject.ask(follow(answer, BodyType.CERT_CONF, content, other))
     assert said.fail_info is FailInfo.BAD_MESSAGE_CHECK
+
+
+def test_who_takes_a_transactionID_later_stands_in_nobodys_way(
+    by_subject: Desk,
+) -> None:
+    register(by_subject, "device-2", subject="CN=2")
+    by_subject.secret("device-2", secret=b"insecure-second-code", entity="device-2")
+    by = ByMAC(b"x", PASSWORD)
+    answer = by_subject.enroll(by, subject="CN=device-1")
+    other = ByMAC(b"x", b"insecure-second-code")
+    body = cert_requests(signed_request(new_key(), "CN=device-2"))
+    by_subject.world.clock.advance(timedelta(seconds=1))
+    same = answer.header.transaction_id
+    by_subject.ask(message(BodyType.IR, body, other, transaction_id=same))
+    content = cert_conf(by_subject.record(answer.certificate).fingerprint)
+    said = by_subject.ask(follow(answer, BodyType.CERT_CONF, content, by))
+    assert said.body_type is BodyType.PKICONF
+
+
+@pytest.mark.parametrize("token", [PASSWORD, b"wrong"], ids=["right", "wrong"])
+def test_nobody_unknown_has_a_challenge_kept(client_mode: Desk, token: bytes) -> None:
+    asked = with_token(token)
+    # subsequentMessage challengeResp of keyEncipherment (RFC 4211 section 4.2).
+    method = PrivKeyMethod.SUBSEQUENT_MESSAGE
+    popo = POPOPrivKey(KeyUse.KEY_ENCIPHERMENT, method, b"\x01")
+    answer = ask(client_mode, replace(asked, popo=popo))
+    if token == PASSWORD:
+        assert answer.body_type is not BodyType.ERROR
+    else:
+        assert answer.fail_info is FailInfo.BAD_MESSAGE_CHECK
 
 
 def test_a_p10cr_names_the_user_by_its_subject(by_subject: Desk) -> None:

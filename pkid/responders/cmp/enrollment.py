@@ -146,6 +146,8 @@ class Enrollment:
         if not asked.proofs:
             challenged = [one for one in messages if asks_for_challenge(one)]
             if challenged:
+                # Nobody who is unknown has us keep a challenge.
+                await self._passwords.of_crmf(asked.request, messages[0])
                 return await self._challenges.open(asked.request, challenged)
         if len(messages) > 1:
             _check_several(asked.request)

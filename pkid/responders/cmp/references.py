@@ -76,8 +76,8 @@ async def _following(engine: Engine, alias: CMPAlias, message: PKIMessage) -> st
     if transaction_id is None:
         return ""
     found = await engine.find_transactions_by_id(PROTOCOL, alias.name, transaction_id)
-    owners = {record.key.requester for record in found}
-    if len(owners) != 1:
+    if not found:
         return ""
-    owner = owners.pop()
+    # Who takes the same id later does not stand in the way of who had it first.
+    owner = min(found, key=lambda record: record.created).key.requester
     return owner[len(_BY_SECRET) :] if owner.startswith(_BY_SECRET) else ""
