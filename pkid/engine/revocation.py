@@ -155,6 +155,16 @@ def check_right_to_revoke(record: CertificateRecord, requester: Requester) -> No
     )
 
 
+def _worsens(record: CertificateRecord, request: RevocationRequest) -> bool:
+    """Whether a revoked certificate's key turns out to be compromised (ENG-30)."""
+    return (
+        record.status is CertificateStatus.REVOKED
+        and request.reason is RevocationReason.KEY_COMPROMISE
+        and record.reason is not RevocationReason.KEY_COMPROMISE
+        and request.requester.kind in _TRUSTED
+    )
+
+
 def _after(
     record: CertificateRecord, request: RevocationRequest, now: datetime
 ) -> CertificateRecord:
@@ -167,6 +177,13 @@ def _after(
             reason=None,
             revoked_at=None,
             invalidity_at=None,
+        )
+    if _worsens(record, request):
+        # Since when the key is not to be trusted is for invalidityDate to say.
+        return replace(
+            record,
+            reason=request.reason,
+            invalidity_at=request.invalidity_at or record.invalidity_at,
         )
     hold = request.reason is RevocationReason.CERTIFICATE_HOLD
     if record.status is CertificateStatus.REVOKED or (

@@ -101,6 +101,30 @@ def test_a_held_certificate_may_be_revoked_for_good(world: World) -> None:
     assert world.record(issued).status is CertificateStatus.REVOKED
 
 
+@pytest.mark.requirement("ENG-30")
+def test_a_revocation_may_turn_out_to_be_a_compromise(world: World) -> None:
+    issued = world.issue(world.request(world.secret()))
+    revoke(world, issued, RevocationReason.SUPERSEDED)
+    before = world.record(issued)
+    holder = world.known_secret("device-1")
+    compromise = RevocationReason.KEY_COMPROMISE
+    code = refused(world, issued, reason=compromise, requester=holder)
+    assert code is ErrorCode.CERTIFICATE_REVOKED
+    world.clock.advance(timedelta(hours=1))
+    revoke(world, issued, compromise)
+    after = world.record(issued)
+    assert after.reason is compromise
+    assert after.revoked_at == before.revoked_at
+    entry = on_crl(world, issued)
+    assert entry is not None
+    reason = entry.extensions.get_extension_for_class(x509.CRLReason).value
+    assert reason.reason is x509.ReasonFlags.key_compromise
+    # The other way, or twice, is no news.
+    for reason_again in (RevocationReason.SUPERSEDED, compromise):
+        code = refused(world, issued, reason=reason_again)
+        assert code is ErrorCode.CERTIFICATE_REVOKED
+
+
 @pytest.mark.requirement("CMP-118", "SEC-08")
 def test_who_may_revoke(world: World) -> None:
     owner = world.secret("one")
