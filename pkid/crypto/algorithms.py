@@ -452,10 +452,16 @@ def key_kind(public_key: PublicKey) -> KeyKind:
 
     :raises PKIError: ``BAD_ALGORITHM`` for a kind that is not ours (DSA, DH).
     """
-    for type_, kind in _KINDS:
-        if isinstance(public_key, type_):
-            return kind
-    raise refuse("this kind of key is not supported")
+    found = _kind_of(type(public_key))
+    if found is None:
+        raise refuse("this kind of key is not supported")
+    return found
+
+
+@lru_cache(maxsize=64)
+def _kind_of(type_: type) -> KeyKind | None:
+    # Asked once for each type: that of an abstract class takes its time to say.
+    return next((kind for base, kind in _KINDS if issubclass(type_, base)), None)
 
 
 def key_family(public_key: PublicKey) -> str:

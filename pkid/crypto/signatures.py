@@ -118,8 +118,8 @@ def _check_fit(public_key: PublicKey, scheme: SignatureScheme) -> None:
     kind = key_kind(public_key)
     if kind is not scheme.kind:
         raise refuse(f"signature algorithm {scheme.name} does not fit {kind.value} key")
-    if isinstance(public_key, rsa.RSAPublicKey):
-        check_rsa_limits(public_key)
+    if kind is KeyKind.RSA:
+        check_rsa_limits(cast(rsa.RSAPublicKey, public_key))
 
 
 def check_rsa_limits(public_key: rsa.RSAPublicKey) -> None:
@@ -140,14 +140,16 @@ def check_rsa_limits(public_key: rsa.RSAPublicKey) -> None:
 def _verify(
     public_key: PublicKey, scheme: SignatureScheme, signature: bytes, data: bytes
 ) -> None:
-    if isinstance(public_key, ec.EllipticCurvePublicKey):
+    # `_check_fit` has seen that the key is of the scheme's kind; kinds that do not
+    # sign have no scheme.
+    if scheme.kind is KeyKind.EC:
         name = scheme.hash_name or ""
         signed = digest(name, data) if name in _PREHASHED else data
-        public_key.verify(signature, signed, _ECDSA[name])
-    elif isinstance(public_key, rsa.RSAPublicKey):
-        _verify_rsa(public_key, scheme, signature, data)
+        curve_key = cast(ec.EllipticCurvePublicKey, public_key)
+        curve_key.verify(signature, signed, _ECDSA[name])
+    elif scheme.kind is KeyKind.RSA:
+        _verify_rsa(cast(rsa.RSAPublicKey, public_key), scheme, signature, data)
     else:
-        # Kinds that do not sign have no scheme: `_check_fit` has refused them.
         cast(_UnhashedKey, public_key).verify(signature, data)
 
 
