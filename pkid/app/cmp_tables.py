@@ -164,6 +164,12 @@ CMP_KEYS: Final = (
         " message signed by us. `reprotect`: each is verified here, and what it"
         " asks goes on under our own signature.",
     ),
+    Key(
+        "upstream_verify",
+        Flag(),
+        "`forward` and `protect`: verify here too who sent a message, by `authenticate`"
+        " of this entrance, before it goes on. What devices use must be known here.",
+    ),
 )
 
 

@@ -686,7 +686,7 @@ def test_a_stop_between_asking_and_telling_loses_nothing(
     ra: RADesk, ca: CADesk
 ) -> None:
     sent = message(BodyType.IR, cert_requests(signed_request(new_key())), ByMAC())
-    answers = ra.responder._registration._answers
+    answers = ra.responder._elsewhere.registration._answers
     seal, broken = answers.answer, []
 
     async def fails(*_: object) -> None:

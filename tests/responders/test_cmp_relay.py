@@ -225,6 +225,33 @@ def test_an_RA_holds_a_request_while_the_CA_is_away(
     assert ca.count() == 1
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_who_sent_a_message_may_be_verified_here_too(
+    before: Callable[[str], RADesk], mode: str
+) -> None:
+    desk = before(mode)
+    desk.settings["upstream_verify"] = True
+    if mode == "forward":
+        # Refusals of our own need somebody to sign them.
+        desk.world.change_alias(authority="issuing")
+        result_of(desk.world.engine.prepare_message_identity("issuing", CMP))
+    refused = ask(desk, request())
+    assert refused.fail_info is FailInfo.BAD_MESSAGE_CHECK
+    assert desk.line.sent == []
+    # This one is known on both sides.
+    sent = message(BodyType.IR, cert_requests(signed_request(new_key())), ByMAC())
+    answer = ask(desk, sent)
+    assert answer.status.status is PKIStatus.ACCEPTED
+    answer.check_mac()
+    inner = desk.line.last
+    if mode == "protect":
+        body = decode_body(inner)
+        assert isinstance(body, NestedMessageContent)
+        assert body.messages == (sent.octets,)
+    else:
+        assert inner.der == sent.octets
+
+
 def test_only_requests_for_certificates_are_held(
     before: Callable[[str], RADesk],
 ) -> None:

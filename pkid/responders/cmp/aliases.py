@@ -107,6 +107,7 @@ class CMPAlias:
     :ivar quirks: names from `QUIRKS`.
     :ivar upstream_mode: what becomes of messages where ``alias.upstream`` names a CA:
         see `pkid.responders.cmp.upstream`.
+    :ivar upstream_verify: verify who sent a message also where the CA gets it as it is.
     :raises PKIError: ``BAD_REQUEST`` on construction for what is not offered.
     """
 
@@ -137,30 +138,39 @@ class CMPAlias:
     key_transport: str = "oaep"
     quirks: frozenset[str] = frozenset()
     upstream_mode: str = FORWARD
+    upstream_verify: bool = False
 
     def __post_init__(self) -> None:
-        if self.conformance not in CONFORMANCE:
-            raise _fault('conformance is "rfc" or "lcmpp"')
-        if self.signer not in SIGNERS:
-            raise _fault('signer is "own" or "authority"')
-        if self.response_protection not in RESPONSE_PROTECTION:
-            raise _fault('response_protection is "mirror", "signature" or "kem"')
+        self._check_choices()
         if self.response_protection == "kem" and not self.kem:
             raise _fault('response_protection = "kem" needs kem = true')
         if not MIN_ITERATIONS <= self.maximum_iterations <= MAX_ITERATIONS:
             raise _fault(f"maximum_iterations is {MIN_ITERATIONS} to {MAX_ITERATIONS}")
         if self.confirm_wait <= timedelta(0):
             raise _fault("confirm_wait must be positive")
-        if self.upstream_mode not in UPSTREAM_MODES:
-            raise _fault('upstream_mode is "forward", "protect" or "reprotect"')
         unknown = self.quirks - QUIRKS.keys()
         if unknown:
             raise _fault(f"unknown quirks: {', '.join(sorted(unknown))}")
 
+    def _check_choices(self) -> None:
+        if self.conformance not in CONFORMANCE:
+            raise _fault('conformance is "rfc" or "lcmpp"')
+        if self.signer not in SIGNERS:
+            raise _fault('signer is "own" or "authority"')
+        if self.response_protection not in RESPONSE_PROTECTION:
+            raise _fault('response_protection is "mirror", "signature" or "kem"')
+        if self.upstream_mode not in UPSTREAM_MODES:
+            raise _fault('upstream_mode is "forward", "protect" or "reprotect"')
+
     @property
     def relays(self) -> bool:
-        """Whether messages go to a CA elsewhere as whole messages, unverified."""
+        """Whether a CA elsewhere gets the messages of devices as they came."""
         return bool(self.alias.upstream) and self.upstream_mode != REPROTECT
+
+    @property
+    def verifies(self) -> bool:
+        """Whether it is verified here who sent a message."""
+        return self.upstream_verify or not self.relays
 
     def takes_unprotected(self, body_type: BodyType | None) -> bool:
         """Whether a message of this kind is looked at when nothing protects it."""

@@ -31,7 +31,6 @@ from pkid.engine.conflicts import look_again
 from pkid.engine.model import (
     RequestContext,
     TransactionKey,
-    TransactionRecord,
     make_request_context,
 )
 from pkid.engine.ports import Clock, Workers
@@ -97,12 +96,11 @@ from pkid.responders.cmp.strict import Stage, enforce
 from pkid.responders.cmp.tcppolling import TCPPolling
 from pkid.responders.cmp.transactions import TransactionState
 from pkid.responders.cmp.upstream import Upstream
-from pkid.responders.cmp.upstreamra import RegistrationAuthority
-from pkid.responders.cmp.upstreamrelay import Passing, Relay
+from pkid.responders.cmp.upstreamdesk import UpstreamDesk
+from pkid.responders.cmp.upstreamrelay import Passing
 from pkid.responders.throttle import FailureThrottle
 
 T = TypeVar("T")
-ELSEWHERE_SLICE: Final = 50
 RESPONSES: Final = frozenset(
     (
         BodyType.IP,
@@ -194,8 +192,7 @@ class CMPResponder:
         self._tcp_polling = TCPPolling(
             engine, self._answers, self._protection, clock, random
         )
-        self._relay = Relay(engine, self._answers, upstreams, clock)
-        self._registration = RegistrationAuthority(
+        self._elsewhere = UpstreamDesk(
             engine, self._answers, upstreams, clock, random
         )
         groups = Groups(engine, self._answers, clock)
@@ -264,28 +261,7 @@ class CMPResponder:
 
     async def advance_elsewhere(self) -> int:
         """Ask CAs elsewhere again for what waits for them; how much was looked at."""
-        due = await self._engine.elsewhere.due(ELSEWHERE_SLICE)
-        for record in due:
-            alias = self._aliases().get(record.key.alias)
-            if alias is None or not alias.alias.upstream:
-                # Its entrance is gone, perhaps only for a moment.
-                await self._engine.elsewhere.postpone(record)
-                continue
-            result = await self._caught(self._advance(alias, record), alias)
-            if isinstance(result, PKIError) and result.code is not ErrorCode.CONFLICT:
-                self.log.warn(  # noqa: G010 - Twisted's logger
-                    "cmp {alias}: {detail} ({hint})",
-                    alias=alias.name,
-                    detail=result.detail,
-                    hint=result.hint or "",
-                )
-                await self._engine.elsewhere.postpone(record)
-        return len(due)
-
-    async def _advance(self, alias: CMPAlias, record: TransactionRecord) -> None:
-        """One turn of a transaction that is due."""
-        door = self._relay if alias.relays else self._registration
-        await door.advance(alias, record)
+        return await self._elsewhere.advance(self._aliases())
 
     async def _caught(self, work: Awaitable[T], alias: CMPAlias) -> T | PKIError:
         """What the work gives, or why it does not: here surprises end."""
@@ -326,7 +302,9 @@ class CMPResponder:
             carried.over_tcp,
         )
         answered = await (
-            self._relayed(incoming) if alias.relays else self._answer_incoming(incoming)
+            self._answer_incoming(incoming)
+            if alias.verifies
+            else self._relayed(incoming)
         )
         self._journal.answered(alias, exchange, message, answered)
         if message.body_type in ANNOUNCEMENTS:
@@ -405,7 +383,7 @@ class CMPResponder:
             inner = partial(self._answer_inner, incoming)
             return partial(self._nested.answer, answer_inner=inner)
         if incoming.alias.alias.upstream:
-            return self._registration.answer
+            return self._elsewhere.answer
         return self._bodies[body_type]
 
     async def _relayed(self, incoming: Incoming) -> Answered:
@@ -419,7 +397,7 @@ class CMPResponder:
         return answered
 
     async def _pass_on(self, incoming: Incoming) -> Answered:
-        return await self._relay.answer(_passing(incoming))
+        return await self._elsewhere.pass_on(_passing(incoming))
 
     async def _answer_inner(self, outer: Incoming, message: PKIMessage) -> Answered:
         """The answer to a message inside another: as if it had come alone."""
