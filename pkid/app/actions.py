@@ -72,6 +72,7 @@ class Desk:
             ("POST", "clock/confirm"): self.confirm_clock,
             ("POST", "secrets"): self.add_secret,
             ("DELETE", "secrets"): self.remove_secret,
+            ("GET", "scep/fingerprints"): self.list_fingerprints,
             ("POST", "scep/challenges"): self.add_challenge,
             ("POST", "entities"): self.add_entity,
             ("POST", "entities/import"): self.import_entities,
@@ -134,6 +135,20 @@ class Desk:
             **views.secret(issued.credential),
             "secret": issued.secret.decode("utf-8", "replace"),
         }
+
+    async def list_fingerprints(self, _call: Call) -> list[View]:
+        """What people compare on a device: digests of RA and CA certificates."""
+        rows: list[View] = []
+        for name, alias in self._configuration().scep_aliases.items():
+            authority = alias.alias.authority
+            identity = self._engine.exchange.get(authority, alias.identity)
+            found = {
+                "signs answers": identity.certificate,
+                "opens requests": identity.encryption_certificate,
+                "issues": self._engine.chain(authority)[0],
+            }
+            rows += [views.fingerprints(name, what, one) for what, one in found.items()]
+        return rows
 
     async def add_challenge(self, call: Call) -> View:
         """Make a SCEP challenge; the answer is the only time that it is shown."""

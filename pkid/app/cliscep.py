@@ -71,8 +71,20 @@ def _key_digest(path: Path) -> str:
     raise refuse(f"{path} holds neither a public key nor a PKCS #10 request")
 
 
+def list_fingerprints(tool: Tool, _given: Namespace) -> int:
+    """Digests of the certificates that clients are shown."""
+    columns = ("alias", "certificate", "subject", "sha256", "sha1", "md5")
+    return tool.table(tool.daemon.call("GET", "scep/fingerprints"), columns)
+
+
 DEFAULT_EXPIRY: Final = "60m"
 COMMANDS: Final = (
+    Command(
+        noun="scep",
+        verb="fingerprints",
+        help="digests of RA and CA certificates, to compare on a device",
+        run=list_fingerprints,
+    ),
     Command(
         noun="scep",
         verb="challenge",

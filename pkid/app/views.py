@@ -6,6 +6,7 @@ One function a kind of record. No secret, sealed or not, is ever part of a view.
 from __future__ import annotations
 
 import base64
+import hashlib
 from datetime import datetime
 
 from cryptography import x509
@@ -196,4 +197,21 @@ def acme_order(order: Order) -> View:
         "detail": order.detail,
         "created": moment(order.created),
         "expires": moment(order.expires),
+    }
+
+
+def fingerprints(alias: str, what: str, certificate: bytes) -> View:
+    """Digests of a certificate that clients of an entrance are shown.
+
+    :param what: what its key does there.
+    """
+    read = x509.load_der_x509_certificate(certificate)
+    return {
+        "alias": alias,
+        "certificate": what,
+        "subject": Name.decode(read.subject.public_bytes()).text(),
+        "not_after": moment(read.not_valid_after_utc),
+        "sha256": hashlib.sha256(certificate).hexdigest(),
+        "sha1": hashlib.sha1(certificate, usedforsecurity=False).hexdigest(),
+        "md5": hashlib.md5(certificate, usedforsecurity=False).hexdigest(),
     }

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import contextlib
+import re
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -51,6 +56,20 @@ def test_a_request_without_challenge_waits_where_that_is_wanted(
     assert waiting.read(waiting.post(sent.encode()), known_key()).status == PENDING
     waiting.approve_all()
     assert waiting.poll(sent).status == 0
+
+
+@pytest.mark.requirement("SCEP-60")
+def test_what_waits_holds_no_challenge(waiting: SCEPDesk) -> None:
+    waiting.post(waiting.request().encode())
+    (one,) = result_of(waiting.world.store.list_approvals())
+    texts = re.findall(rb'"([A-Za-z0-9+/=]{8,})"', one.enrollment)
+    assert len(texts) > 2
+    for text in texts:
+        assert CHALLENGE.encode() not in text
+        with contextlib.suppress(binascii.Error):
+            assert CHALLENGE.encode() not in base64.b64decode(text)
+    waiting.approve_all()
+    assert waiting.issued()
 
 
 @pytest.mark.requirement("SCEP-43")

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from tests.support import scepclient
 from tests.support.daemon import Daemon, running
 
 OLD = "static_challenge = true, allow_sha1 = true, allow_des = true, allow_des3 = true"
@@ -72,8 +73,8 @@ class Place:
 
     def certificates(self, alias: str = "default") -> list[x509.Certificate]:
         """What GetCACert gives, in its order."""
-        octets = self.fetch("GetCACert", alias)
-        return pkcs7.load_der_pkcs7_certificates(octets)
+        found, _ = scepclient.read_certs_only(self.fetch("GetCACert", alias))
+        return list(found)
 
     @property
     def speaker(self) -> x509.Certificate:

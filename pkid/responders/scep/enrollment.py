@@ -196,9 +196,11 @@ def _check_possession(
         if error.code in (ErrorCode.BAD_ALGORITHM, ErrorCode.BAD_TEMPLATE):
             raise
         raise SilentError(error.detail) from None
-    # What the engine would not take by itself was verified here.
+    # What the engine would not take by itself was verified here; and what was signed
+    # holds the challenge, which must not lie with a request that waits (SCEP-60).
     null = proof.algorithm.parameters == der.NULL and key.family != "rsa"
-    return seen if scheme.legacy or null else proof
+    keep = not (scheme.legacy or null or request.challenge_password)
+    return proof if keep else seen
 
 
 def _digest_not_taken(name: str, switch: str, alias: SCEPAlias) -> PKIError:
