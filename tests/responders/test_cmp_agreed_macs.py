@@ -19,6 +19,7 @@ from pkid.messages.cmp.header import InfoTypeAndValue
 from pkid.messages.cmp.kem import KemCiphertextInfo
 from pkid.messages.cmp.status import FailInfo, PKIStatus
 from pkid.responders.cmp.certification import certificate_hash
+from pkid.responders.cmp.polling import PollingReply
 from tests.engine.world import CMP, result_of
 from tests.responders.bending import by_mac, refused, sent
 from tests.responders.desk import Desk
@@ -123,6 +124,28 @@ def test_a_shared_key_protects_request_and_answer_by_itself(
     expected = bare_mac(algorithm, KEY, answer.message.protected_part)
     assert answer.message.protection == expected
     assert answer.header.sender_kid == b"key"
+
+
+def test_TCP_polling_ends_under_the_bare_key_too(desk: Desk) -> None:
+    desk.secret("key", secret=KEY)
+    desk.settings["tcp_polling"] = True
+    desk.needs_approval()
+    by = Bare(gmac())
+    request = sent(desk, by=by)
+    tcp: dict[str, Any] = {"transport": "tcp-rfc2510", "method": "", "headers": {}}
+    waiting = desk.reply(request.octets, **tcp)
+    assert isinstance(waiting, PollingReply)
+    desk.approve()
+    reference = waiting.reference.to_bytes(4, "big")
+    desk.world.clock.advance(timedelta(minutes=5))
+    reply = desk.reply(reference, operation="tcp-poll", **tcp)
+    answer = Answer.read(reply.body)
+    assert answer.certificate
+    algorithm = answer.header.protection_alg
+    assert algorithm is not None
+    expected = bare_mac(algorithm, KEY, answer.message.protected_part)
+    assert answer.message.protection == expected
+    assert nonce_of(algorithm) != nonce_of(by.mac)
 
 
 @pytest.mark.parametrize("octets", [16, 24, 32])
@@ -439,6 +462,16 @@ def test_the_secret_outlives_a_restart_and_a_long_wait(desk: Desk) -> None:
     desk.approve()
     answer = refused(desk, follow(waiting, BodyType.POLL_REQ, polling(), by))
     assert answer.certificate
+
+
+def test_a_secret_that_nobody_uses_is_forgotten(desk: Desk) -> None:
+    by = kem_holder(desk)
+    used = kem_holder(desk)
+    assert refused(desk, asked(desk, used, BodyType.KUR)).certificate
+    desk.world.clock.advance(timedelta(minutes=11))
+    assert result_of(desk.world.engine.sweep_transactions()) == 1
+    answer = refused(desk, asked(desk, by))
+    assert answer.fail_info is FailInfo.BAD_MESSAGE_CHECK
 
 
 # --- KEM: our key -------------------------------------------------------------------

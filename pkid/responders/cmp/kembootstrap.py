@@ -18,7 +18,7 @@ from pkid.messages.cmp.kem import KemCiphertextInfo
 from pkid.messages.cmp.message import decode_body
 from pkid.responders.cmp.answers import Answers, Draft
 from pkid.responders.cmp.doors import Engine
-from pkid.responders.cmp.kemsecrets import KEMSecrets
+from pkid.responders.cmp.kemsecrets import UNUSED_PERIOD, KEMSecrets
 from pkid.responders.cmp.protection import read_certificate
 from pkid.responders.cmp.requests import Answered, Request
 from pkid.responders.cmp.transactions import KeptAnswer
@@ -74,6 +74,7 @@ class KEMBootstrap:
             made.shared_secret,
             request.request_hash,
             KeptAnswer(request.request_hash, sealed.octets),
+            UNUSED_PERIOD,
         )
         return Answered(octets=sealed.octets)
 

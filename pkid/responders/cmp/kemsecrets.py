@@ -19,8 +19,10 @@ under the same transactionID: it counts for no other.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
 
 from pkid.asn1 import oids
@@ -31,7 +33,7 @@ from pkid.crypto.kem import HKDF_SHA256
 from pkid.crypto.keyedmac import SymmetricKey
 from pkid.engine.authorities import KEMIdentity
 from pkid.engine.model import TransactionKey, TransactionRecord, TransactionStatus
-from pkid.engine.ports import Clock
+from pkid.engine.ports import Clock, WriteConflict
 from pkid.engine.transactions import REPLAY_WINDOW
 from pkid.errors import ErrorCode, PKIError
 from pkid.messages.cmp.body import BodyType
@@ -49,6 +51,8 @@ from pkid.responders.cmp.requests import (
 from pkid.responders.cmp.strict import FOLLOWING
 from pkid.responders.cmp.transactions import KeptAnswer, TransactionState
 
+#: Anybody may ask for a ciphertext: one that nobody uses is soon forgotten.
+UNUSED_PERIOD: Final = timedelta(minutes=10)
 _HMAC_SHA256: Final = AlgorithmIdentifier(oids.ID_HMAC_WITH_SHA256)
 
 
@@ -171,10 +175,12 @@ class KEMSecrets:
         secret: bytes,
         request_hash: bytes,
         answer: KeptAnswer | None = None,
+        period: timedelta = REPLAY_WINDOW,
     ) -> None:
         """Keep a secret, durably, before anything is said under it.
 
         :param answer: what was answered, for the same octets again.
+        :param period: how long it is kept unless it is used.
         """
         now = self._clock.now()
         state = TransactionState(
@@ -191,7 +197,7 @@ class KEMSecrets:
                 request_hash=request_hash,
                 status=TransactionStatus.DONE,
                 created=now,
-                due=now + REPLAY_WINDOW,
+                due=now + period,
                 state=state.encode(),
             )
         )
@@ -199,7 +205,9 @@ class KEMSecrets:
     async def _hold(self, kept: Kept) -> None:
         """Keep a secret that is in use: its transaction may wait for an approver."""
         now = self._clock.now()
-        if kept.record.due - now < REPLAY_WINDOW / 2:
+        if kept.record.due - now >= REPLAY_WINDOW / 2:
+            return
+        with contextlib.suppress(WriteConflict):  # another message holds it already
             await self._engine.remember(
                 kept.record, kept.record.state, now + REPLAY_WINDOW
             )

@@ -142,7 +142,10 @@ class ProtectionCheck:
         shared = await self._find_secret(alias, _reference_text(kid))
         if shared is None:
             return None
-        key = await self._derive(decode_mac_parameters(algorithm), shared.secret)
+        key: MacKey | SymmetricKey = SymmetricKey(algorithm, shared.secret)
+        if not is_keyed_mac(algorithm):
+            parameters = decode_mac_parameters(algorithm)
+            key = await self._derive(parameters, shared.secret)
         return MACProtection(key=key, algorithm=algorithm, sender_kid=kid)
 
     # --- shared secrets ----------------------------------------------------------
