@@ -136,6 +136,9 @@ def _check_decryption(
     request: EnrollmentRequest, plan: CertificatePlan, alias: Alias
 ) -> None:
     check_taken(PossessionMethod.ENCRYPTED_CERTIFICATE, alias)
+    if alias.upstream:
+        # What another CA signs is not ours to hold back until it is confirmed.
+        raise _refused("before another CA possession is proven by other ways")
     check_can_decrypt(plan.key)
     if plan.key_usage.isdisjoint(_ENCRYPTING):
         raise _refused("the certificate would not be for encryption: sign the request")

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeGuard
 
 from pkid.asn1 import oids
 from pkid.asn1.names import Name
@@ -58,6 +58,7 @@ from pkid.messages.pkcs10 import CertificationRequest
 from pkid.responders.cmp.aliases import CMPAlias
 from pkid.responders.cmp.answers import Answers, Draft, Sealed
 from pkid.responders.cmp.certification import opening_state, refusal
+from pkid.responders.cmp.challenges import Challenges, Proofs, asks_for_challenge
 from pkid.responders.cmp.doors import Engine
 from pkid.responders.cmp.failures import OF_THE_EXCHANGE
 from pkid.responders.cmp.headers import NO_WISHES, read_wishes
@@ -118,6 +119,7 @@ class RegistrationAuthority:
         self._upstreams = upstreams
         self._clock = clock
         self._turns = Turns(engine, upstreams, clock, random)
+        self._challenges = Challenges(engine, answers, clock, random)
 
     async def answer(self, request: Request) -> Answered:
         """Answer a verified request of a device.
@@ -129,9 +131,11 @@ class RegistrationAuthority:
         body_type = request.message.body_type
         if record is None:
             if body_type in CERTIFICATE_ANSWERS:
-                return await self._open(request)
+                return await self._open(request, {})
             if body_type in _QUESTIONS:
                 return await self._ask(request)
+            if body_type is BodyType.POPDECR:
+                return await self._challenges.answer(request, self._open)
             raise PKIError(ErrorCode.BAD_REQUEST, unknown(body_type))
         state = HandedState.decode(record.state)
         octets = state.device.repeated(request.request_hash)
@@ -160,14 +164,19 @@ class RegistrationAuthority:
 
     # --- certificates ------------------------------------------------------------
 
-    async def _open(self, request: Request) -> Answered:
-        """A request for a certificate: down the path, then to the CA."""
+    async def _open(self, request: Request, proofs: Proofs) -> Answered:
+        """A request for a certificate: down the path, then to the CA.
+
+        :param proofs: of possession, where a challenge of ours gave them.
+        """
         wishes = read_wishes(request.header)
         body = decode_body(request.message)
         number = request_id(body)
         device = opening_state(request, number, wishes)
         try:
-            return await self._hand_on(request, body, device)
+            if not proofs and _asks_for_challenge(body):
+                return await self._challenges.open(request, body.messages)
+            return await self._hand_on(request, body, device, proofs)
         except PKIError as error:
             if error.code in OF_THE_EXCHANGE:
                 raise
@@ -176,11 +185,11 @@ class RegistrationAuthority:
             return Answered.refused(sealed.octets, error)
 
     async def _hand_on(
-        self, request: Request, body: Body, device: TransactionState
+        self, request: Request, body: Body, device: TransactionState, proofs: Proofs
     ) -> Answered:
         upstream = self._upstream(request.alias)
         await check_room(self._engine, upstream)
-        wanted = self._wanted(request, body)
+        wanted = self._wanted(request, body, proofs)
         renews = await self._renews(request, body)
         old = b"" if renews is None else await self._engine.certificate_der(renews)
         made: list[Answered] = []
@@ -226,7 +235,7 @@ class RegistrationAuthority:
             raise PKIError(ErrorCode.INTERNAL, "a transaction without its row")
         return await self._go_on(request, record, HandedState.decode(record.state))
 
-    def _wanted(self, request: Request, body: Body) -> Wanted:
+    def _wanted(self, request: Request, body: Body, proofs: Proofs) -> Wanted:
         if isinstance(body, CertificationRequest):
             return wanted_by_pkcs10(body)
         if not isinstance(body, CertReqMessages):
@@ -244,7 +253,8 @@ class RegistrationAuthority:
                 ErrorCode.NOT_AUTHORIZED, "a certificate of another PKI asks by ir only"
             )
         # Which name the CA issues under is its own business, and it will say.
-        return wanted_by_crmf(message, request, issuer_asked(message))
+        proven = proofs.get(message.cert_req.cert_req_id)
+        return wanted_by_crmf(message, request, issuer_asked(message), proven)
 
     async def _renews(
         self, request: Request, body: Body
@@ -511,4 +521,13 @@ def _serial(state: HandedState) -> str:
     """Serial number of what was issued in hex, "" before."""
     return (
         f"{read_certificate(state.certificate).serial:x}" if state.certificate else ""
+    )
+
+
+def _asks_for_challenge(body: Body) -> TypeGuard[CertReqMessages]:
+    """Whether the one request of a message would prove possession by a challenge."""
+    return (
+        isinstance(body, CertReqMessages)
+        and len(body.messages) == 1
+        and asks_for_challenge(body.messages[0])
     )
