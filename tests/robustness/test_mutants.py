@@ -52,6 +52,7 @@ from pkid.messages.crmf import (
 )
 from pkid.messages.encryptedkeys import EncKeyWithID, EnvelopedKey
 from pkid.messages.privkeyproofs import PrivKeyProof, make_popo
+from tests.robustness.cmpbodies import other_bodies
 from tests.support.breaking import (
     TRANSACTION_ID,
     Probe,
@@ -150,6 +151,7 @@ def parts(client: Client) -> list[tuple[str, bytes]]:
         ("genm", client.send(BodyType.GENM, types, **known)),
         ("error", client.send(BodyType.ERROR, error, **known)),
         *key_messages(client),
+        *other_bodies(client),
     ]
     return [
         (name, PKIMessage.decode(request.octets).protected_part)
