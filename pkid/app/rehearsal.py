@@ -13,8 +13,11 @@ from datetime import datetime
 
 from pkid.app import views
 from pkid.app.views import View
+from pkid.asn1 import oids
 from pkid.asn1.names import Name
+from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.crypto.certificates import Certificate
+from pkid.crypto.keyedmac import is_keyed_mac
 from pkid.crypto.mac import is_mac_algorithm
 from pkid.crypto.publickeys import decode_spki
 from pkid.engine import endentities
@@ -73,21 +76,33 @@ def rehearse(
 
 def _authentication(message: PKIMessage, alias: CMPAlias) -> View:
     algorithm = message.header.protection_alg
-    accepted = alias.alias.authenticate
     if algorithm is None or message.protection is None:
-        return {"protection": "none", "authentication": "refused"}
-    if is_mac_algorithm(algorithm):
-        allowed = Authentication.MAC in accepted
-        kind = "mac"
-    else:
-        allowed = bool(accepted - {Authentication.MAC})
-        kind = "signature"
+        open_to_all = alias.unprotected_requests and message.protection is None
+        return {"protection": "none", "authentication": _accepted(allowed=open_to_all)}
+    kind, allowed = _kind(algorithm, alias)
     sender_kid = message.header.sender_kid or b""
     return {
         "protection": kind,
         "sender_kid": _kid(sender_kid, kind),
-        "authentication": "accepted, not verified" if allowed else "refused",
+        "authentication": _accepted(allowed=allowed),
     }
+
+
+def _kind(algorithm: AlgorithmIdentifier, alias: CMPAlias) -> tuple[str, bool]:
+    """What kind of protection it is, and whether the alias takes it."""
+    accepted = alias.alias.authenticate
+    if is_mac_algorithm(algorithm) or is_keyed_mac(algorithm):
+        return "mac", Authentication.MAC in accepted
+    certificates = bool(accepted - {Authentication.MAC})
+    if algorithm.oid == oids.ID_DH_BASED_MAC:
+        return "agreement", certificates and alias.agreement
+    if algorithm.oid == oids.ID_KEM_BASED_MAC:
+        return "kem", certificates and alias.kem
+    return "signature", certificates
+
+
+def _accepted(*, allowed: bool) -> str:
+    return "accepted, not verified" if allowed else "refused"
 
 
 def _kid(octets: bytes, kind: str) -> str:
