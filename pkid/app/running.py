@@ -50,7 +50,7 @@ from pkid.responders.scep.ndes import NDESResponder
 from pkid.responders.scep.responder import SCEPResponder
 from pkid.responders.status.responder import StatusResponder
 from pkid.storage.directory import make_private_directory, write_atomically
-from pkid.transports.tls import TLSContext
+from pkid.app.tlscontexts import TLSContexts
 
 RUN_DIRECTORY: Final = "run"
 LISTENERS_FILE: Final = "listeners.json"
@@ -118,7 +118,7 @@ class Running:
         self._publishers = Publishers(
             situation.reactor, house.clock, house.publisher, situation.publishers
         )
-        self._tls: TLSContext | None = None
+        self._tls = TLSContexts(situation.state, os.environ)
         self._acme = ACMEResponder(
             house.engine,
             lambda: situation.configuration().acme_aliases,
@@ -129,7 +129,6 @@ class Running:
             bases=self._acme_bases,
             clock=house.clock,
         )
-        self._est_tls: TLSContext | None = None
         self._loops: list[Loop] = []
         self._control = ControlSocket(situation.state / SOCKET, situation.reactor)
 
@@ -211,13 +210,7 @@ class Running:
                 authority=self._authority(),
                 public_url=configuration.general.public_url,
             )
-            if self._tls is None:
-                self._tls = TLSContext(credentials)
-                self._est_tls = TLSContext(credentials, full_handshakes=True)
-            else:
-                self._tls.replace(credentials)
-            if self._est_tls is not None:
-                self._est_tls.replace(credentials)
+            self._tls.adopt(configuration.listeners, credentials)
         return 0
 
     def _authority(self) -> str:
@@ -237,7 +230,6 @@ class Running:
             admission=listeners.admission,
             responders=self._responders(),
             tls=self._tls,
-            est_tls=self._est_tls,
         )
         serve(listeners, configuration.listeners, rooms)
         listeners.open()
@@ -379,9 +371,7 @@ class Running:
         return 1
 
     async def _rotate(self) -> int:
-        for context in (self._tls, self._est_tls):
-            if context is not None:
-                context.rotate()
+        self._tls.rotate()
         return 0
 
     # --- the end ------------------------------------------------------------------

@@ -14,6 +14,7 @@ from pkid.app.settings import Listener
 from pkid.app.tables import ACME_SERVICE, EST_SERVICE, SCEP_SERVICE, TCP_SERVICE
 from pkid.responders.base import Responder
 from pkid.transports.cmptcp import CMPTCPFactory
+from pkid.app.tlscontexts import TLSContexts
 from pkid.transports.connections import ConnectionFactory
 from pkid.transports.connections import Listener as ListenerFacts
 from pkid.transports.est import ESTFront
@@ -28,7 +29,7 @@ from pkid.transports.site import (
     est_routes,
     scep_routes,
 )
-from pkid.transports.tls import TLSContext, TLSListenerFactory
+from pkid.transports.tls import TLSListenerFactory
 
 CMP_PATH: Final = "/.well-known/cmp/p/"
 EST_PATH: Final = "/.well-known/est"
@@ -43,15 +44,13 @@ class Rooms:
     """What listeners are made of.
 
     :ivar responders: by key of the route table.
-    :ivar tls: None when no listener has TLS.
-    :ivar est_tls: of listeners that serve EST, likewise.
+    :ivar tls: of each listener that has it.
     """
 
     house: House
     admission: Admission
     responders: Mapping[str, Responder]
-    tls: TLSContext | None
-    est_tls: TLSContext | None = None
+    tls: TLSContexts
 
 
 def serve(listeners: Listeners, settings: Mapping[str, Listener], rooms: Rooms) -> None:
@@ -61,7 +60,7 @@ def serve(listeners: Listeners, settings: Mapping[str, Listener], rooms: Rooms) 
         if not listener.tls:
             listeners.serve(name, connections, connections)
             continue
-        context = rooms.est_tls if EST_SERVICE in listener.serves else rooms.tls
+        context = rooms.tls.find(name)
         if context is not None:
             clock = rooms.admission.clock
             around = TLSListenerFactory(context, connections, clock)

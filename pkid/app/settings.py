@@ -72,13 +72,21 @@ class StorageSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """One listening endpoint and what it serves."""
+    """One listening endpoint and what it serves.
+
+    :ivar certificate: PEM file of a TLS chain from elsewhere; "" for our own.
+    :ivar key: reference to its private key, PEM.
+    :ivar newest_tls: the highest version of TLS, "1.3" or "1.2".
+    """
 
     name: str
     endpoint: Endpoint
     serves: tuple[str, ...]
     alias: str = "default"
     tls: bool = False
+    certificate: str = ""
+    key: str = ""
+    newest_tls: str = "1.3"
     framings: tuple[str, ...] = tuple(FRAMINGS)
 
     @property

@@ -272,6 +272,27 @@ LISTENER = Table(
             reloadable=False,
         ),
         Key(
+            "certificate",
+            PATH,
+            "PEM file of a certificate of another PKI and what stands above it, for"
+            " clients that trust that one; empty: the daemon's own. Read again at"
+            " SIGHUP and once an hour.",
+            reloadable=False,
+        ),
+        Key(
+            "key",
+            REFERENCE,
+            "Reference to the private key of `certificate`, PEM, not encrypted.",
+            reloadable=False,
+        ),
+        Key(
+            "newest_tls",
+            choice("1.3", "1.2"),
+            "Highest version of TLS: `1.2` for clients of EST that bind requests by"
+            " tls-unique alone.",
+            reloadable=False,
+        ),
+        Key(
             "framings",
             ListOf(choice(*FRAMINGS), least=1),
             "TCP framings that a `cmp-tcp` listener takes.",

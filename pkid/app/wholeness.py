@@ -154,6 +154,15 @@ def _authority_elsewhere_faults(
         )
 
 
+def _tls_faults(where: str, listener: Listener) -> Iterator[Fault]:
+    if bool(listener.certificate) != bool(listener.key):
+        yield Fault(f"{where}.certificate", "and key belong together")
+    if listener.certificate and not listener.tls:
+        yield Fault(f"{where}.certificate", "needs tls = true")
+    if EST_SERVICE in listener.serves and not listener.tls:
+        yield Fault(f"{where}.tls", "must be true: EST is spoken in TLS only")
+
+
 def _listener_faults(
     listener: Listener, configuration: Configuration
 ) -> Iterator[Fault]:
@@ -164,12 +173,11 @@ def _listener_faults(
         yield from _unknown(
             f"{where}.alias", [listener.alias], configuration.cmp_aliases
         )
+    yield from _tls_faults(where, listener)
     if EST_SERVICE in listener.serves:
         yield from _unknown(
             f"{where}.alias", [listener.alias], configuration.est_aliases
         )
-        if not listener.tls:
-            yield Fault(f"{where}.tls", "must be true: EST is spoken in TLS only")
     if ACME_SERVICE in listener.serves and not listener.tls:
         yield Fault(f"{where}.tls", "must be true: ACME is spoken in TLS only")
     if SCEP_SERVICE in listener.serves:

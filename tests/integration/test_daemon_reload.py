@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import ssl
@@ -79,8 +80,8 @@ def test_aliases_profiles_and_the_log_level_follow_at_once(
     lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
     assert lifetime.total_seconds() < 2 * 3600
     reloading.reload(reloading.text, TAKEN)
-    names = [one["name"] for one in reloading.daemon.ask_tool("alias", "list")]
-    assert names == ["default"]
+    entrances = reloading.daemon.ask_tool("alias", "list")
+    assert {one["name"] for one in entrances} == {"default"}
 
 
 def enrolled(daemon: Daemon, subject: str) -> x509.Certificate:
@@ -111,9 +112,8 @@ def test_a_vendor_file_that_is_missing_changes_nothing(reloading: Reloading) -> 
 
 
 def test_what_needs_a_restart_is_named_and_stays(reloading: Reloading) -> None:
-    text = reloading.text.replace(
-        'serves = ["cmp", "status", "operations"]\ntls', 'serves = ["cmp"]\ntls'
-    )
+    https = re.compile(r"serves = \[[^]]*\]\ntls")
+    text = https.sub('serves = ["cmp"]\ntls', reloading.text, count=1)
     said = reloading.reload(text, TAKEN)
     assert "restart needed: listeners changed" in said
     with reloading.daemon.http_wire() as wire:
