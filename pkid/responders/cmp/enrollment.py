@@ -41,7 +41,7 @@ from pkid.responders.cmp.certification import (
 )
 from pkid.responders.cmp.challenges import Proofs, asks_for_challenge
 from pkid.responders.cmp.doors import Engine
-from pkid.responders.cmp.evidence import Evidence
+from pkid.responders.cmp.evidence import Evidence, is_plain_signature
 from pkid.responders.cmp.failures import OF_THE_EXCHANGE
 from pkid.responders.cmp.groups import Groups
 from pkid.responders.cmp.headers import Wishes, read_wishes
@@ -181,10 +181,10 @@ class Enrollment:
         """What the engine is asked of one CertReqMsg, alone or one of several."""
         requester = await self._passwords.of_crmf(asked.request, message)
         proven, shown = asked.proofs.get(message.cert_req.cert_req_id), None
-        if proven is None:
+        if proven is None and not is_plain_signature(message):
             shown = await self._key_proofs.check(asked.request, message)
             proven = None if shown is None else shown.proof
-        await self._originals.check(asked.request, message)
+            await self._originals.check(asked.request, message)
         wanted = self._wanted(asked.request, message, proven)
         renews = await self._renews(asked.request, message)
         enrollment = self._enrollment_of(asked, wanted, renews, requester)
