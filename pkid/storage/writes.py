@@ -85,11 +85,11 @@ _INSERT_APPROVAL: Final = (
     f"INSERT INTO approvals ({rows.APPROVAL_COLUMNS}) "
     f"VALUES ({rows.marks(rows.APPROVAL_COLUMNS)})"
 )
-_UPDATE_ENTITY: Final = (
 _INSERT_ARCHIVED_KEY: Final = (
     f"INSERT INTO archived_keys ({rows.ARCHIVED_KEY_COLUMNS}) "
     f"VALUES ({rows.marks(rows.ARCHIVED_KEY_COLUMNS)})"
 )
+_UPDATE_ENTITY: Final = (
     f"UPDATE entities SET ({rows.ENTITY_COLUMNS}) = "
     f"({rows.marks(rows.ENTITY_COLUMNS)}) WHERE name = ? AND version = ?"
 )
@@ -222,13 +222,13 @@ class UnitWriter:
             UpdateAuthority: self._update_authority,
             InsertCRL: self._insert_crl,
             InsertKeyHandle: self._insert_key_handle,
+            InsertArchivedKey: self._insert_archived_key,
             **OrderWrites(self._cursor).table(),
         }
         self.reload()
 
     # --- transactions ---------------------------------------------------------------
 
-            InsertArchivedKey: self._insert_archived_key,
     def reload(self) -> None:
         """Read the counters from the store: at the start and after a rollback."""
         find = self._cursor.execute
@@ -557,6 +557,10 @@ class UnitWriter:
             "UPDATE meta SET value = ? WHERE key = 'crl-revision'", (self._revision,)
         )
 
+    def _insert_archived_key(self, write: InsertArchivedKey) -> None:
+        row = rows.from_archived_key(write.record, self._number)
+        self._cursor.execute(_INSERT_ARCHIVED_KEY, row)
+
     def _insert_key_handle(self, write: InsertKeyHandle) -> None:
         record = write.record
         self._cursor.execute(
@@ -570,7 +574,3 @@ class UnitWriter:
                 rows.from_time(record.created),
             ),
         )
-    def _insert_archived_key(self, write: InsertArchivedKey) -> None:
-        row = rows.from_archived_key(write.record, self._number)
-        self._cursor.execute(_INSERT_ARCHIVED_KEY, row)
-
