@@ -131,8 +131,8 @@ class Identities:
     ) -> Proven:
         given = exchange.headers.get("authorization")
         if given is None and alias.binding == "secret":
-            shared = await self._by_challenge(alias, exchange, context)
-            return _proven(shared, holder)
+            known = await self._by_challenge(alias, exchange, context)
+            return _proven(known, holder)
         if given is None:
             detail = "authentication is needed"
             if refusal is not None:
