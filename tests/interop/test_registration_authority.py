@@ -222,8 +222,9 @@ def test_a_proxy_before_another_pkid(
     configuration = proxy_configuration(ca, dead, url_of(ca, way), framing=way)
     with running(tmp_path, configuration=configuration) as proxy, told(proxy):
         client = proxied_by(proxy, ca, program, tmp_path)
-        client.enrol("unit")
-        client.enrol("next", command="kur", by=client.by_certificate("unit"))
+        unit = f"proxy-{way}"
+        client.enrol(unit)
+        client.enrol("next", command="kur", by=client.by_certificate(unit))
         asked = client.cmp("genm", *client.by_secret, "-infotype", "caCerts")
         assert asked.ok, asked.text
         revoked = client.cmp(
@@ -260,9 +261,10 @@ def test_an_RA_speaks_for_its_devices(
     )
     with running(tmp_path, configuration=configuration) as ra, told(ra):
         client = client_of(ra, ca, program, tmp_path)
-        client.enrol("unit")
-        client.enrol("direct", "-implicit_confirm")
-        client.enrol("next", command="kur", by=client.by_certificate("unit"))
+        unit = f"re-{way}"
+        client.enrol(unit)
+        client.enrol(f"{unit}-direct", "-implicit_confirm")
+        client.enrol("next", command="kur", by=client.by_certificate(unit))
         asked = client.cmp("genm", *client.by_secret, "-infotype", "caCerts")
         assert asked.ok, asked.text
         revoked = client.cmp(
@@ -284,9 +286,10 @@ def test_an_RA_adds_its_protection(
     )
     with running(tmp_path, configuration=configuration) as ra, told(ra):
         client = proxied_by(ra, ca, program, tmp_path)
-        client.enrol("unit")
-        client.enrol("direct", "-implicit_confirm")
-        client.enrol("next", command="kur", by=client.by_certificate("unit"))
+        unit = f"added-{way}"
+        client.enrol(unit)
+        client.enrol(f"{unit}-direct", "-implicit_confirm")
+        client.enrol("next", command="kur", by=client.by_certificate(unit))
         revoked = client.cmp(
             *("rr", *client.by_certificate("next"), "-oldcert", "next.pem"),
         )
