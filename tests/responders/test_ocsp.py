@@ -501,7 +501,7 @@ def test_one_authority_without_its_signer_does_not_hinder_another(
     assert ask(world, 5).certificate_status is UNKNOWN
 
 
-@pytest.mark.requirement("ENG-32", "ENG-03")
+@pytest.mark.requirement("ENG-32")
 def test_a_ca_whose_key_was_replaced_goes_on_answering_itself(status: World) -> None:
     issued = issue(status)
     rollover = status.engine.rollover

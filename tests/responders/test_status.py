@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from twisted.logger import LogLevel, capturedLogs
 
 from pkid.errors import ErrorCode
 from pkid.responders.base import Exchange, Reply
@@ -107,10 +108,13 @@ def test_another_crl_has_another_tag(desk: Desk) -> None:
     assert header(after, "ETag") != before
 
 
-@pytest.mark.requirement("ENG-31")
+@pytest.mark.requirement("ENG-31", "SEC-78")
 def test_an_overdue_crl_is_503_and_an_alarm(desk: Desk) -> None:
     desk.world.clock.advance(timedelta(days=3))
-    reply = get(desk.world, "crl", "issuing")
+    with capturedLogs() as events:
+        reply = get(desk.world, "crl", "issuing")
+    alarms = [event for event in events if event["log_level"] is LogLevel.critical]
+    assert [event["authority"] for event in alarms] == ["issuing"]
     assert reply.status == 503
     assert header(reply, "Retry-After") == "60"
 

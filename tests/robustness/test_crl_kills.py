@@ -94,7 +94,7 @@ def kill_while_a_crl_is_made(
             asking.join(END_SECONDS)
 
 
-@pytest.mark.requirement("FLT-06")
+@pytest.mark.requirement("FLT-06", "SEC-78")
 def test_a_crl_is_whole_and_its_number_its_own_whenever_the_daemon_is_killed(
     daemon: Daemon, require_client: Any, soak_factor: int
 ) -> None:
