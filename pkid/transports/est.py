@@ -15,6 +15,8 @@ import dataclasses
 
 from OpenSSL import SSL
 from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from pkid.responders.base import Peer
 from pkid.transports.http import HTTPConnection, HTTPFront
@@ -27,8 +29,23 @@ _EXPORTER_OCTETS = 32
 class ESTConnection(HTTPConnection):
     """One client's connection."""
 
+    _log = Logger()
+    _shaken = False
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """Say why a handshake failed: its client was told by an alert alone."""
+        if not self._shaken and isinstance(reason.value, SSL.Error):
+            self._log.info(
+                "est TLS handshake with {peer} failed: {cause}",
+                peer=self.peer.address,
+                listener=self.peer.listener,
+                cause=_cause(reason.value),
+            )
+        super().connectionLost(reason)
+
     def handshakeCompleted(self) -> None:
         """Note who the client says it is, and what names this connection."""
+        self._shaken = True
         super().handshakeCompleted()
         handle: SSL.Connection = self.transport.getHandle()
         self.peer = dataclasses.replace(
@@ -44,6 +61,13 @@ class ESTFront(HTTPFront):
     def connection(self, peer: Peer) -> Protocol:
         """Make the protocol object for one admitted client."""
         return ESTConnection(self, peer)
+
+
+def _cause(error: SSL.Error) -> str:
+    """The reasons that OpenSSL gives, without its places in the source."""
+    queue = error.args[0] if error.args else ()
+    reasons = [str(one[-1]) for one in queue] if isinstance(queue, list) else []
+    return ", ".join(reasons) or "the client broke it off"
 
 
 def channel_bindings(handle: SSL.Connection) -> tuple[bytes, ...]:

@@ -310,6 +310,25 @@ def test_who_lost_the_key_revokes_by_the_code(cmc: ESTDesk) -> None:
     assert status_of(cmc, lost) is CertificateStatus.REVOKED
 
 
+def test_an_identity_proof_alone_revokes_nothing(cmc: ESTDesk) -> None:
+    _, certificate = cmc.holder()
+    key = new_key()
+    for requests, signer in (((), ()), ((tcr(9, csr(key)),), (key,))):
+        controls = (
+            *identity_proof(1, requests, PASSWORD, USER),
+            revoke_control(5, certificate),
+        )
+        octets = signed_request(
+            pki_data(controls, requests), *signer, by_key_id=bool(signer)
+        )
+        found = Response.read(ask(cmc, octets)).statuses
+        (status,) = [one for one in found if one.parts == (5,)]
+        # What a key within the proof has signed is covered by the proof.
+        expected = CMCStatus.SUCCESS if signer else CMCStatus.FAILED
+        assert status.status == expected
+    assert status_of(cmc, certificate) is CertificateStatus.REVOKED
+
+
 @pytest.mark.parametrize("reason", [7, 11, 99])
 def test_a_reason_that_is_none_is_refused(cmc: ESTDesk, reason: int) -> None:
     signer = cmc.holder()

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from OpenSSL import SSL
 from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
 
 from pkid.responders.base import Peer
 from pkid.transports.est import ESTFront
@@ -21,7 +22,7 @@ from pkid.transports.limits import Admission, Limits
 from pkid.transports.site import Site, est_routes
 from pkid.transports.tls import TLSContext, TLSListenerFactory
 from tests.transports.tlsclient import Made, TLSClient, client_context, make
-from tests.transports.wires import NOW, Recorder, responses
+from tests.transports.wires import NOW, Recorder, connect, hang_up, responses
 
 ROOT = make("root")
 SERVER = make("ca.example", ROOT)
@@ -132,6 +133,25 @@ def test_any_certificate_is_passed_on_with_its_chain(
         assert peer.certificate == made.der
         above = [one.public_bytes(Encoding.DER) for one in made.above]
         assert list(peer.chain) == above
+
+
+@pytest.mark.requirement("EST-47")
+def test_a_handshake_that_fails_is_logged_with_the_peers_address() -> None:
+    events: list[Any] = []
+    globalLogPublisher.addObserver(events.append)
+    try:
+        served = Served()
+        old = served.connect(client_context(version=ssl.TLSVersion.TLSv1_1))
+        assert not old.established
+        hang_up(old.wire)
+        wire = connect(served.factory, "198.51.100.9")
+        wire.protocol.dataReceived(b"GET / HTTP/1.1\r\n\r\n")
+        hang_up(wire)
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    told = {one["peer"]: one["cause"] for one in events if "cause" in one}
+    assert "unsupported protocol" in told["192.0.2.7"]
+    assert "http request" in told["198.51.100.9"]
 
 
 @pytest.mark.requirement("SEC-33", "EST-48")

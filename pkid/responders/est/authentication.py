@@ -130,7 +130,7 @@ class Identities:
         refusal: PKIError | None,
     ) -> Proven:
         given = exchange.headers.get("authorization")
-        if given is None and alias.binding == "secret":
+        if given is None and alias.binding == "secret" and _is_simple(exchange):
             known = await self._by_challenge(alias, exchange, context)
             return _proven(known, holder)
         if given is None:
@@ -270,6 +270,11 @@ class Identities:
 def realm(alias: ESTAlias) -> str:
     """The realm of an entrance."""
     return f"{PROTOCOL} {alias.name}"
+
+
+def _is_simple(exchange: Exchange) -> bool:
+    """Whether the body is a PKCS #10 request, where a challengePassword can stand."""
+    return exchange.method == "POST" and exchange.operation != "fullcmc"
 
 
 def _is_wrong(password: _Password, shared: SharedSecret) -> bool:

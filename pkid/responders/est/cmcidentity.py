@@ -10,7 +10,7 @@ for every other operation. What both say must fit together.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pkid.asn1 import der, oids
 from pkid.asn1.cms.signed import SignedData, SignerInfo
@@ -50,11 +50,12 @@ class Envelope:
 class Sender:
     """Who sent it.
 
-    :ivar secret: that proved the identity; binds the requests to it.
+    :ivar covers_controls: whether the proof is about the controls too. An identity
+        proof without a signature is about the certification requests alone.
     """
 
     proven: Proven
-    secret: bytes | None = field(default=None, repr=False)
+    covers_controls: bool = True
 
 
 class Senders:
@@ -170,7 +171,8 @@ class Senders:
             requester=shared.requester, usable=shared.usable, hint=shared.hint
         )
         _check_links(data, shared.secret)
-        return Sender(proven, shared.secret)
+        signed = bool(envelope.signed.signer_infos)
+        return Sender(proven, covers_controls=signed and shared.usable)
 
     async def _failed(
         self,

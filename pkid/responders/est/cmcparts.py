@@ -80,8 +80,14 @@ class Parts:
             oids.ID_CMC_QUERY_PENDING: self._query,
         }
 
-    async def process(self, request: Request, data: PKIData) -> Results:
-        """Carry out all parts, one after another; one's refusal stops no other."""
+    async def process(
+        self, request: Request, data: PKIData, *, may_revoke: bool
+    ) -> Results:
+        """Carry out all parts, one after another; one's refusal stops no other.
+
+        :param may_revoke: whether the sender's word covers the controls; else a
+            certificate is revoked by its shared secret only.
+        """
         results = Results()
         for one in data.requests:
             try:
@@ -95,6 +101,7 @@ class Parts:
             if work is None:
                 continue
             try:
+                _check_word(control, may_revoke=may_revoke)
                 await work(request, data, control, results)
             except PKIError as error:
                 self._note_failure(results, control.body_part, error)
@@ -240,6 +247,21 @@ class Parts:
                 hint=f"sharedSecret of {name!r}",
             )
         return shared.requester
+
+
+def _check_word(control: Control, *, may_revoke: bool) -> None:
+    """Refuse a revocation that nobody vouches for.
+
+    :raises PKIError: ``NOT_AUTHORIZED``; ``MALFORMED``.
+    """
+    if may_revoke or control.oid != oids.ID_CMC_REVOKE_REQUEST:
+        return
+    if RevokeRequest.decode(control.value).shared_secret is None:
+        raise PKIError(
+            ErrorCode.NOT_AUTHORIZED,
+            "a revocation is signed, or carries the shared secret",
+            hint="an identity proof covers certification requests only",
+        )
 
 
 def _utf8(control: Control) -> str:

@@ -167,7 +167,9 @@ class FullCMC:
             proven=sender.proven,
             octets=octets,
         )
-        results = await self._parts.process(request, envelope.data)
+        results = await self._parts.process(
+            request, envelope.data, may_revoke=sender.covers_controls
+        )
         return await self._answered(request, envelope.data, results, echoed)
 
     async def _answered(
