@@ -22,9 +22,11 @@ from pkid.messages.cmp.body import (
     PollReqContent,
 )
 from pkid.messages.cmp.status import FailInfo, PKIStatus, PKIStatusInfo
+from pkid.messages.encryptedkeys import EnvelopedKey
 from pkid.responders.cmp.certification import certificate_hash
 from tests.engine.world import result_of
 from tests.responders.desk import Desk
+from tests.responders.ownkeys import ENCR_CERT, opened, request_for, take_every_key
 from tests.responders.peers import (
     IMPLICIT,
     Answer,
@@ -428,3 +430,31 @@ def test_a_certificate_is_updated_once_however_often_a_kur_asks(desk: Desk) -> N
     assert statuses(answer) == {0: PKIStatus.GRANTED_WITH_MODS, 1: PKIStatus.REJECTION}
     assert responses(answer)[1].status.fail_info == {FailInfo.CERT_REVOKED}
     assert answer.body_type is BodyType.KUP
+
+
+@pytest.mark.requirement("CMP-86", "CMP-92")
+def test_one_that_leaves_encrypted_has_all_of_them_confirmed(desk: Desk) -> None:
+    take_every_key(desk)
+    key = new_key()
+    body = cert_requests(
+        signed_request(key, "CN=device-0", cert_req_id=0),
+        request_for("rsa", ENCR_CERT, subject="CN=device-1", cert_req_id=1),
+    )
+    sent = message(BodyType.IR, body, ByMAC(), general_info=(IMPLICIT,), pvno=3)
+    answer = desk.ask(sent)
+    assert not answer.has_info(IMPLICIT.oid)
+    found = responses(answer)
+    assert status_of(desk, found[0]) is CertificateStatus.AWAITING_CONFIRMATION
+    pair = found[1].certified_key_pair
+    assert pair is not None
+    assert pair.certificate is None
+    assert isinstance(pair.encrypted_cert, EnvelopedKey)
+    octets = opened(pair.encrypted_cert.enveloped, "rsa")
+    words = (
+        CertStatus(certificate_hash(certificate_of(found[0])), 0),
+        CertStatus(certificate_hash(octets), 1),
+    )
+    conf = CertConfirmContent(words)
+    done = desk.ask(follow(answer, BodyType.CERT_CONF, conf, ByMAC(), pvno=3))
+    assert done.body_type is BodyType.PKICONF
+    assert desk.record(octets).status is CertificateStatus.ACTIVE

@@ -303,7 +303,24 @@ async def _read_all(
             if error.code in OF_THE_EXCHANGE:
                 raise
             parts.append(error)
-    return parts
+    return _confirmed_alike(parts)
+
+
+def _confirmed_alike(
+    parts: list[EnrollmentRequest | PKIError],
+) -> list[EnrollmentRequest | PKIError]:
+    """All implicitly confirmed or none: the header of the answer speaks for all.
+
+    A certificate that leaves encrypted has to be confirmed, and the others with it.
+    """
+    asked = [part for part in parts if not isinstance(part, PKIError)]
+    waits = [part.confirmation for part in asked if part.confirmation is not None]
+    if not waits or len(waits) == len(asked):
+        return parts
+    return [
+        part if isinstance(part, PKIError) else replace(part, confirmation=waits[0])
+        for part in parts
+    ]
 
 
 def _without_credential(asked: EnrollmentRequest) -> EnrollmentRequest:
