@@ -13,7 +13,8 @@ from typing import Final, Protocol
 from pkid.app.passphrase import kept_passphrase
 from pkid.app.resources import KEY_DIRECTORY
 from pkid.engine.aliases import Policies
-from pkid.engine.authority import CertificateAuthority, Suppliers
+from pkid.engine.authority import CertificateAuthority
+from pkid.engine.rooms import Suppliers
 from pkid.errors import PKIError
 from pkid.keys.file import FileKeyStore
 from pkid.keys.secrets import Secret

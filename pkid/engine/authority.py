@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -19,38 +19,24 @@ from twisted.python.failure import Failure
 
 from pkid.asn1.names import Name
 from pkid.engine import audit, confirmation, credentials, revocation
-from pkid.engine.accounts import Accounts
-from pkid.engine.administration import Administration
-from pkid.engine.aliases import Alias, Policies
+from pkid.engine.aliases import Alias
 from pkid.engine.authorities import (
     AgreementIdentity,
-    Authorities,
     KEMIdentity,
     MessageIdentity,
 )
-from pkid.engine.challenges import PageChallenges
-from pkid.engine.clockguard import ClockGuard
 from pkid.engine.confirmation import Confirmation
 from pkid.engine.creation import (
-    Creation,
     NewAuthority,
     ServiceCertificate,
     ServiceIdentity,
 )
 from pkid.engine.credentials import (
     AuthenticationFailure,
-    OpenedSecrets,
     SharedSecret,
 )
-from pkid.engine.crl import RevocationLists
-from pkid.engine.elsewhere import Elsewhere
-from pkid.engine.enrollment import Enrollment, nothing_more
-from pkid.engine.exchange import ExchangeIdentities
-from pkid.engine.externalissuer import ExternalIssuer
-from pkid.engine.identification import Identification, UnlistedUnitError
-from pkid.engine.keyarchive import KeyArchive
-from pkid.engine.keygenerators import KeyGenerators
-from pkid.engine.keyreceivers import KeyReceivers
+from pkid.engine.enrollment import nothing_more
+from pkid.engine.identification import UnlistedUnitError
 from pkid.engine.model import (
     AuditRecord,
     AuthorityRecord,
@@ -67,175 +53,26 @@ from pkid.engine.model import (
     TransactionKey,
     TransactionRecord,
 )
-from pkid.engine.ocsp import StatusAnswers
-from pkid.engine.passphrases import Passphrases
 from pkid.engine.ports import (
     AppendAudit,
     CertificateQuery,
-    Clock,
     InsertTransaction,
-    KeyStore,
     Publisher,
-    SecretBox,
-    Store,
     SweepTransactions,
     UpdateTransaction,
-    Workers,
     Write,
 )
-from pkid.engine.publication import Publication
-from pkid.engine.refusals import RefusalLimiter
-from pkid.engine.rollover import Rollover
-from pkid.engine.sealing import StateSealing
+from pkid.engine.rooms import Rooms
 from pkid.errors import ErrorCode, PKIError
 
 T = TypeVar("T")
 SWEEP_SLICE = 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suppliers:
-    """What the engine runs on.
-
-    :ivar random: octets from the system's CSPRNG.
-    """
-
-    store: Store
-    keys: KeyStore
-    box: SecretBox
-    clock: Clock
-    workers: Workers
-    random: Callable[[int], bytes] = field(repr=False)
-
-
-class CertificateAuthority:
-    """The engine.
-
-    :ivar administration: what operators do; its methods are coroutines, run them with
-        `run`.
-    :ivar elsewhere: transactions that another CA decides upon.
-    :ivar challenges: SCEP challenges for a page; coroutines too.
-    :ivar exchange: the identities that open requests which are encrypted to us.
-    :ivar accounts: accounts, their orders and what they have proven.
-    :ivar external_issuer: CAs that another PKI certifies; coroutines too.
-    :ivar rollover: new keys and certificates of CAs; coroutines too.
-    :ivar key_generators: the identities that sign keys made for others.
-    :ivar key_archive: seals private keys, and opens them for their owners.
-    :ivar key_receivers: the identities to which clients encrypt by RSA.
-    :ivar sealing: seals secrets that a protocol keeps in its transactions.
-    :ivar passphrases: keeps revocation passphrases.
-    :ivar clock_guard: whether the clock jumped (`ClockGuard.jump`).
-    :ivar crls: CRLs; coroutines too.
-    :ivar status: answers of OCSP, coroutines too.
-    """
+class CertificateAuthority(Rooms):
+    """The engine: its parts, and the doors that are not one part's alone."""
 
     log = Logger()
-
-    def __init__(self, suppliers: Suppliers, policies: Callable[[], Policies]) -> None:
-        self._store = suppliers.store
-        self._keys = suppliers.keys
-        self._clock = suppliers.clock
-        self._workers = suppliers.workers
-        self._policies = policies
-        self.passphrases = Passphrases(
-            suppliers.store, suppliers.box, suppliers.clock, suppliers.random
-        )
-        self._authorities = Authorities(suppliers.store, suppliers.keys)
-        self._identification = Identification(suppliers.store, self._authorities.line)
-        self._box = suppliers.box
-        self._secrets = OpenedSecrets(suppliers.box)
-        self.sealing = StateSealing(suppliers.box)
-        self._refusals = RefusalLimiter(suppliers.clock)
-        self.clock_guard = ClockGuard(suppliers.clock)
-        self.publication = Publication(suppliers.store, suppliers.clock)
-        self.crls = RevocationLists(
-            store=suppliers.store,
-            workers=suppliers.workers,
-            authorities=self._authorities,
-            policies=policies,
-            clock=suppliers.clock,
-        )
-        archive = KeyArchive(
-            store=suppliers.store,
-            keys=suppliers.keys,
-            clock=suppliers.clock,
-            random=suppliers.random,
-        )
-        self._enrollment = Enrollment(
-            store=suppliers.store,
-            keys=suppliers.keys,
-            archive=archive,
-            authorities=self._authorities,
-            policies=policies,
-            clock=suppliers.clock,
-            clock_guard=self.clock_guard,
-            random=suppliers.random,
-        )
-        self._creation = Creation(
-            store=suppliers.store,
-            keys=suppliers.keys,
-            authorities=self._authorities,
-            enrollment=self._enrollment,
-            clock=suppliers.clock,
-            random=suppliers.random,
-        )
-        self.status = StatusAnswers(
-            store=suppliers.store,
-            keys=suppliers.keys,
-            authorities=self._authorities,
-            creation=self._creation,
-            policies=policies,
-            clock=suppliers.clock,
-        )
-        self.elsewhere = Elsewhere(
-            store=suppliers.store,
-            keys=suppliers.keys,
-            authorities=self._authorities,
-            handing_on=self._enrollment.handing_on,
-            clock=suppliers.clock,
-        )
-        self.exchange = ExchangeIdentities(
-            store=suppliers.store,
-            keys=suppliers.keys,
-            authorities=self._authorities,
-            creation=self._creation,
-            clock=suppliers.clock,
-        )
-        self.accounts = Accounts(suppliers.store, suppliers.clock)
-        self.external_issuer = ExternalIssuer(
-            store=suppliers.store,
-            keys=suppliers.keys,
-            authorities=self._authorities,
-            clock=suppliers.clock,
-        )
-        self.rollover = Rollover(
-            store=suppliers.store,
-            authorities=self._authorities,
-            creation=self._creation,
-            clock=suppliers.clock,
-        )
-        self.key_archive = archive
-        self.key_receivers = KeyReceivers(
-            keys=suppliers.keys,
-            authorities=self._authorities,
-            creation=self._creation,
-        )
-        self.key_generators = KeyGenerators(
-            keys=suppliers.keys,
-            authorities=self._authorities,
-            creation=self._creation,
-        )
-        self.administration = Administration(
-            store=suppliers.store,
-            box=suppliers.box,
-            enrollment=self._enrollment,
-            policies=policies,
-            clock=suppliers.clock,
-            random=suppliers.random,
-        )
-        self.challenges = PageChallenges(
-            suppliers.store, self.administration, suppliers.clock
-        )
 
     @staticmethod
     def run(work: Coroutine[Any, Any, T]) -> Deferred[T]:
@@ -391,7 +228,7 @@ class CertificateAuthority:
 
     async def find_challenge(self, challenge: bytes, alias: str) -> SharedSecret | None:
         """A SCEP challenge, which comes without a name, if it is for this alias."""
-        reference = credentials.challenge_reference(self._box, challenge)
+        reference = credentials.challenge_reference(self._suppliers.box, challenge)
         kind = CredentialKind.SCEP_CHALLENGE
         found = await self.find_secret(kind, reference, alias)
         # The digest of the look-up is cut: the secret itself decides.
@@ -611,9 +448,7 @@ class CertificateAuthority:
 
     def expire_unconfirmed(self) -> Deferred[int]:
         """Revoke what nobody confirmed in time; how many transactions ended."""
-        return self.run(
-            confirmation.expire_unconfirmed(self._store, self._clock.now())
-        )
+        return self.run(confirmation.expire_unconfirmed(self._store, self._clock.now()))
 
     def expire_requests(self) -> Deferred[int]:
         """End approval requests that nobody decided in time; how many."""

@@ -87,6 +87,7 @@ class Signed:
 
 
 def nothing_more(_: Issued) -> tuple[Write, ...]:
+    """No further writes."""
     return ()
 
 

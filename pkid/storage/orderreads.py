@@ -100,8 +100,8 @@ class OrderReads:
     ) -> Sequence[IdentifierAuthorization]:
         """An account's authorizations for an identifier that last beyond a moment."""
         found = self._all(
-            "SELECT record FROM identifier_authorizations "
-            "WHERE account = ? AND identifier = ? AND expires > ? ORDER BY expires DESC",
+            "SELECT record FROM identifier_authorizations WHERE account = ? "
+            "AND identifier = ? AND expires > ? ORDER BY expires DESC",
             (account, identifier_text(identifier), from_time(after)),
         )
         return [to_record(row[0], IdentifierAuthorization) for row in found]

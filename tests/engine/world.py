@@ -23,7 +23,7 @@ from pkid.asn1.names import Name
 from pkid.asn1.x509 import AlgorithmIdentifier, Extension
 from pkid.crypto.possession import SignedPossession
 from pkid.engine.aliases import Alias, ApprovalRule, Policies
-from pkid.engine.authority import CertificateAuthority, Suppliers
+from pkid.engine.authority import CertificateAuthority
 from pkid.engine.creation import NewAuthority
 from pkid.engine.credentials import NewSecret
 from pkid.engine.model import (
@@ -39,6 +39,7 @@ from pkid.engine.model import (
     TransactionKey,
 )
 from pkid.engine.profiles import CertificateProfile, EndEntityProfile, ProfileKind
+from pkid.engine.rooms import Suppliers
 from pkid.keys.file import FileKeyStore
 from pkid.keys.pbes2 import ScryptParameters
 from pkid.keys.secrets import AESGCMSecretBox, Secret
