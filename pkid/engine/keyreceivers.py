@@ -73,6 +73,14 @@ class KeyReceivers:
         self._identities[authority] = identity
         return identity
 
+    async def public_key_of(self, private_key: bytes) -> bytes:
+        """SubjectPublicKeyInfo of a private key that was handed over.
+
+        :param private_key: PKCS #8, not encrypted.
+        :raises PKIError: ``BAD_REQUEST`` when it is none.
+        """
+        return await self._keys.public_key_of(private_key)
+
     def find(self, authority: str) -> ReceptionIdentity | None:
         """What opens things encrypted to an authority; None when nothing does."""
         return self._identities.get(authority)

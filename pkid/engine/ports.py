@@ -712,6 +712,14 @@ class KeyStore(Protocol):
 
     async def decapsulation(self, name: str) -> Decapsulation: ...
 
+    async def public_key_of(self, private_key: bytes) -> bytes:
+        """SubjectPublicKeyInfo of a private key that somebody handed over.
+
+        :param private_key: PKCS #8, not encrypted; nothing of it is kept.
+        :raises PKIError: ``BAD_REQUEST`` when it is none.
+        """
+        ...
+
     async def generate_pair(self, spec: str) -> GeneratedKey:
         """Make a key pair for somebody else; nothing of it is kept.
 

@@ -280,6 +280,14 @@ class FileKeyStore:
         key = await self._load(name, Purpose.DECAPSULATION)
         return FileDecapsulation(name, cast(KEMPrivateKey, key))
 
+    async def public_key_of(self, private_key: bytes) -> bytes:
+        """SubjectPublicKeyInfo of a private key that somebody handed over.
+
+        :param private_key: PKCS #8, not encrypted; nothing of it is kept.
+        :raises PKIError: ``BAD_REQUEST`` when it is none.
+        """
+        return await self._workers.run(_public_of, private_key)
+
     async def generate_pair(self, spec: str) -> GeneratedKey:
         """Make a key pair for somebody else; nothing of it is kept.
 
@@ -287,9 +295,7 @@ class FileKeyStore:
         :raises PKIError: ``BAD_ALGORITHM`` for a kind that cannot be made here.
         """
         key = await self._workers.run(_generate_for_others, spec)
-        return GeneratedKey(
-            public_octets(key.public_key()), _pkcs8(key)
-        )
+        return GeneratedKey(public_octets(key.public_key()), _pkcs8(key))
 
     # --- beside the port ------------------------------------------------------------
 
@@ -451,6 +457,14 @@ def _not_made(spec: str, purpose: Purpose) -> PKIError:
     return PKIError(
         ErrorCode.BAD_ALGORITHM, f"no {spec} keys for {purpose.value} are made here"
     )
+
+
+def _public_of(private_key: bytes) -> bytes:
+    try:
+        loaded = load_der_private_key(private_key, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise PKIError(ErrorCode.BAD_REQUEST, "not a private key") from None
+    return public_octets(cast(OwnPrivateKey, loaded).public_key())
 
 
 def _generate_for_others(spec: str) -> OwnPrivateKey:

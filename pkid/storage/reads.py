@@ -58,6 +58,7 @@ _AUTHORITY: Final = (
     "predecessor, phase, links "
     "FROM authorities "
 )
+_ARCHIVED_KEYS: Final = f"SELECT {rows.ARCHIVED_KEY_COLUMNS} FROM archived_keys "
 _CRL_HEAD: Final = f"SELECT {rows.CRL_HEAD} FROM crls "
 _CRL: Final = f"SELECT {rows.CRL_HEAD}, der FROM crls "
 _LATEST_CRL: Final = (
@@ -430,8 +431,7 @@ class StoreReads(OrderReads):
     async def archived_keys(self, entity: str, limit: int) -> Sequence[ArchivedKey]:
         """Archived private keys of an end entity, newest first."""
         found = self._all(
-            f"SELECT {rows.ARCHIVED_KEY_COLUMNS} FROM archived_keys "
-            "WHERE entity = ? ORDER BY created DESC, id DESC LIMIT ?",
+            _ARCHIVED_KEYS + "WHERE entity = ? ORDER BY created DESC, id DESC LIMIT ?",
             (entity, limit),
         )
         return [rows.to_archived_key(row, self._text) for row in found]

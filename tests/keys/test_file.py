@@ -344,3 +344,23 @@ def test_pem_goes_there_and_back() -> None:
         if size:
             assert decode_pem("X", text) == octets
         assert max(map(len, text.splitlines())) <= 64
+
+
+@pytest.mark.parametrize("spec", ["ec:P-256", "rsa:2048", "x448", "ml-kem-1024"])
+def test_a_pair_for_somebody_else_is_kept_nowhere(
+    directory: Path, keys: FileKeyStore, spec: str
+) -> None:
+    before = sorted(directory.iterdir())
+    pair = result_of(keys.generate_pair(spec))
+    assert result_of(keys.public_key_of(pair.private_key)) == pair.public_key
+    assert sorted(directory.iterdir()) == before
+    assert keys.names() == ()
+
+
+def test_what_is_no_private_key_has_no_public_one(keys: FileKeyStore) -> None:
+    for octets in (b"", b"0\x00", os.urandom(64)):
+        refused = refusal_of(keys.public_key_of(octets))
+        assert refused.code is ErrorCode.BAD_REQUEST
+    assert refusal_of(keys.generate_pair("ec:secp256k1")).code is (
+        ErrorCode.BAD_ALGORITHM
+    )

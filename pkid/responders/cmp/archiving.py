@@ -13,7 +13,6 @@ import hmac
 from dataclasses import replace
 
 from pkid.engine.model import GeneratedPossession, ProofOfPossession
-from pkid.engine.ports import Workers
 from pkid.errors import ErrorCode, PKIError
 from pkid.messages.controls import (
     PKI_ARCHIVE_OPTIONS,
@@ -23,17 +22,16 @@ from pkid.messages.controls import (
 from pkid.messages.crmf import CertReqMsg
 from pkid.messages.encryptedkeys import EncryptedValue, EnvelopedKey
 from pkid.responders.cmp.doors import Engine
-from pkid.responders.cmp.possession import KeyProofs, Shown, public_of
+from pkid.responders.cmp.possession import KeyProofs, Shown
 from pkid.responders.cmp.requests import Request
 
 
 class Archiving:
     """Reads the wish to have a key archived, and seals what comes."""
 
-    def __init__(self, engine: Engine, key_proofs: KeyProofs, workers: Workers) -> None:
+    def __init__(self, engine: Engine, key_proofs: KeyProofs) -> None:
         self._engine = engine
         self._key_proofs = key_proofs
-        self._workers = workers
 
     async def sealed(
         self, request: Request, message: CertReqMsg, shown: Shown | None
@@ -67,7 +65,7 @@ class Archiving:
         spki = message.cert_req.cert_template.spki
         try:
             private_key = await self._opened(request, options)
-            public = await self._workers.run(public_of, private_key)
+            public = await self._engine.key_receivers.public_key_of(private_key)
         except PKIError as error:
             raise _not_ours(error) from error
         if spki is None or not hmac.compare_digest(public, spki):

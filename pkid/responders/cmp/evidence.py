@@ -38,6 +38,6 @@ def evidence(engine: Engine, workers: Workers, challenges: Challenges) -> Eviden
     return Evidence(
         challenges,
         key_proofs,
-        Archiving(engine, key_proofs, workers),
+        Archiving(engine, key_proofs),
         Originals(engine, workers),
     )

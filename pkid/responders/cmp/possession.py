@@ -12,14 +12,6 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass, field
-from typing import cast
-
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_der_private_key,
-)
 
 from pkid.asn1 import oids
 from pkid.asn1.cms.enveloped import EncryptedContentInfo, EnvelopedData
@@ -33,7 +25,6 @@ from pkid.asn1.cms.recipients import (
 from pkid.asn1.names import GeneralName, Name
 from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.crypto.agreedmac import DHBMParameters
-from pkid.crypto.algorithms import PublicKey
 from pkid.crypto.decryption import (
     content_key_octets,
     decrypt_content,
@@ -63,8 +54,6 @@ from pkid.messages.privkeyproofs import DHMAC, decode_proof
 from pkid.responders.cmp.doors import Engine
 from pkid.responders.cmp.protection import read_certificate
 from pkid.responders.cmp.requests import Request
-
-_SPKI = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +175,7 @@ class KeyProofs:
             raise PKIError(ErrorCode.BAD_TEMPLATE, "publicKey is missing")
         wanted = decode_spki(spki)
         try:
-            public = await self._workers.run(public_of, private_key)
+            public = await self._engine.key_receivers.public_key_of(private_key)
         except PKIError as error:
             raise _unproven(error) from error
         if not hmac.compare_digest(public, spki):
@@ -330,18 +319,6 @@ def _is_subject(named: GeneralName, subject: bytes | None) -> bool:
         and subject is not None
         and name.matches(Name.decode(subject))
     )
-
-
-def public_of(private_key: bytes) -> bytes:
-    """SubjectPublicKeyInfo of a private key: a plain function for a worker.
-
-    :raises PKIError: ``BAD_REQUEST`` when it is none.
-    """
-    try:
-        loaded = load_der_private_key(private_key, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise PKIError(ErrorCode.BAD_REQUEST, "not a private key") from None
-    return cast(PublicKey, loaded.public_key()).public_bytes(*_SPKI)
 
 
 def _need_version_3(request: Request) -> None:
