@@ -147,6 +147,10 @@ def _authority_elsewhere_faults(
         yield Fault(f"{here}.trust", f"is empty, but {where} relies upon that CA")
     if not found.subject:
         yield Fault(f"{here}.subject", f"is missing, but {where} signs messages")
+    if found.certificate and (found.reference or found.secret):
+        yield Fault(
+            f"{here}.certificate", "is brought, or asked for with a secret: not both"
+        )
     if not found.certificate and not (found.reference and found.secret):
         yield Fault(
             f"{here}.certificate",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
+from twisted.internet.task import Clock
 
 from pkid.app.config import decode_configuration
+from pkid.app.house import House
 from pkid.app.kinds import ConfigurationError
 from pkid.app.settings import Configuration
-from pkid.app.upstreams import read_upstreams
+from pkid.app.upstreams import UpstreamMaterial, Upstreams, read_upstreams
 from tests.engine.world import START
 from tests.responders.peers import foreign_certificate, new_key
 
@@ -90,7 +94,14 @@ def test_an_address_that_is_none_is_a_fault(url: str) -> None:
 @pytest.fixture
 def signing() -> Configuration:
     alias = f'{ALIAS}upstream_mode = "reprotect"\n'
-    return read(UPSTREAM + SIGNING + 'certificate = "ra.pem"\n' + alias)
+    return read(UPSTREAM + SIGNING + alias)
+
+
+@pytest.fixture
+def bringing() -> Configuration:
+    alias = f'{ALIAS}upstream_mode = "reprotect"\n'
+    way = 'trust = ["root.pem"]\nsubject = "CN=RA"\ncertificate = "ra.pem"\n'
+    return read(UPSTREAM + way + alias)
 
 
 def test_files_and_secret_are_read_from_the_state_directory(
@@ -103,12 +114,26 @@ def test_files_and_secret_are_read_from_the_state_directory(
     found = read_upstreams(signing, base=tmp_path, environment={})["ca"]
     assert found.anchors == (root,)
     assert found.secret == b"insecure-test-value"
-    # It is brought later: the request for it has to be made first.
-    assert found.brought == ()
     assert "insecure" not in repr(found)
+
+
+def test_a_certificate_is_brought_later(
+    bringing: Configuration, tmp_path: Path
+) -> None:
+    """The request for it has to be made first."""
+    root = foreign_certificate(new_key(), ca=True, at=START)
+    (tmp_path / "root.pem").write_bytes(root)
+    found = read_upstreams(bringing, base=tmp_path, environment={})["ca"]
+    assert found.brought == ()
     (tmp_path / "ra.pem").write_bytes(root)
-    found = read_upstreams(signing, base=tmp_path, environment={})["ca"]
+    found = read_upstreams(bringing, base=tmp_path, environment={})["ca"]
     assert found.brought == (root,)
+
+
+def test_a_certificate_is_brought_or_asked_for() -> None:
+    alias = f'{ALIAS}upstream_mode = "protect"\n'
+    (fault,) = faults(UPSTREAM + SIGNING + 'certificate = "ra.pem"\n' + alias)
+    assert fault.startswith("cmp.upstream.ca.certificate: ")
 
 
 def test_everything_that_is_missing_is_said_at_once(
@@ -120,3 +145,29 @@ def test_everything_that_is_missing_is_said_at_once(
         "cmp.upstream.ca.trust",
         "cmp.upstream.ca.secret",
     }
+
+
+# --- at work ----------------------------------------------------------------------
+
+
+def test_what_did_not_change_goes_on_over_a_reload() -> None:
+    ca = read(UPSTREAM + ALIAS).cmp_upstreams["ca"]
+    other = replace(ca, name="other")
+    now = {"ca": UpstreamMaterial(settings=ca)}
+    at_work = Upstreams(
+        cast(House, None),  # not asked before a certificate is
+        Path(),
+        configuration=lambda: read(UPSTREAM + ALIAS),
+        materials=lambda: now,
+        reactor=Clock(),
+    )
+    first = at_work.current()
+    assert at_work.current() is first
+    kept = first["ca"]
+    now["other"] = UpstreamMaterial(settings=other)
+    assert at_work.current()["ca"] is kept
+    now["ca"] = UpstreamMaterial(settings=replace(ca, most_held=1))
+    assert at_work.current()["ca"].most_held == 1
+    del now["other"]
+    assert at_work.current().keys() == {"ca"}
+    assert at_work.warnings() == []

@@ -5,6 +5,8 @@ The devices are OpenSSL's client; the CA is a second pkid or OpenSSL's mock serv
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -115,8 +117,7 @@ retry = "1s"
 poll_after = "1s"
 enrolment_urls = ["{enrolment}"]
 subject = "{subject}"
-reference = "{reference}"
-secret = "file:{secret}"
+{way_to_certificate}
 {options}
 
 [cmp.alias.default]
@@ -142,8 +143,12 @@ def ra_configuration(
     framing: str = "draft",
     options: str = "",
     alias: str = "",
+    certificate: str = "",
 ) -> str:
-    """An RA that asks for its certificate under a secret of its own."""
+    """An RA that asks for its certificate under a secret of its own.
+
+    :param certificate: the setting of one that is brought instead.
+    """
     made = ca.ask_tool("secret", "add", "--alias", "ra-enrolment")
     secret = folder / "ra.secret"
     secret.touch(0o600)
@@ -154,8 +159,8 @@ def ra_configuration(
         root=ca.first_run / "root.pem",
         enrolment=f"http://{ca.http}/.well-known/cmp/p/ra-enrolment",
         subject=next(_names),
-        reference=made["reference"],
-        secret=secret,
+        way_to_certificate=certificate
+        or f'reference = "{made["reference"]}"\nsecret = "file:{secret}"',
         mode=mode,
         options=options,
         alias=alias,
@@ -360,3 +365,46 @@ def test_a_kill_in_the_middle_loses_nothing(program: str, tmp_path: Path) -> Non
             with ra.http_wire() as wire:
                 done = client.read(wire.exchange(request.octets), request)
             assert done.body_type is BodyType.PKICONF
+
+
+# --- a certificate that is brought ------------------------------------------------
+
+
+def test_a_certificate_for_the_RA_may_be_brought(
+    ca: Daemon, program: str, tmp_path: Path
+) -> None:
+    (tmp_path / "state").mkdir(mode=0o700)
+    brought = tmp_path / "state" / "ra.pem"
+    configuration = ra_configuration(
+        ca,
+        tmp_path,
+        "reprotect",
+        url_of(ca, "http", "ra"),
+        certificate='certificate = "ra.pem"',
+    )
+    with running(tmp_path, configuration=configuration) as ra, told(ra):
+        request = ra.state / "upstream" / "ca.csr"
+        assert request.exists()
+        client = client_of(ra, ca, program, tmp_path)
+        client.make_key("brought")
+        refused = client.cmp(
+            *("ir", *client.by_secret, "-newkey", "brought.key"),
+            *("-subject", "/CN=brought", "-certout", "brought.pem"),
+        )
+        assert not refused.ok
+        # The CA's operator has it certified; chain and root come with it.
+        operator = OpenSSL(program, ca, tmp_path)
+        done = operator.cmp(
+            *("p10cr", *operator.by_secret, "-csr", request),
+            *("-certout", "ra.pem", "-extracertsout", "chain.pem"),
+            alias="ra-enrolment",
+        )
+        assert done.ok, done.text
+        chain = [tmp_path / name for name in ("ra.pem", "chain.pem")]
+        brought.write_bytes(b"".join(path.read_bytes() for path in chain))
+        os.kill(ra.pid, signal.SIGHUP)
+        deadline = time.monotonic() + 20
+        while "was read again" not in ra.log:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        client.enrol("brought")

@@ -162,6 +162,20 @@ def test_a_brought_certificate_of_another_key_is_refused(
     assert "another key" in (refused.value.hint or "")
 
 
+def test_nothing_is_asked_for_what_is_to_be_brought(ra: RADesk) -> None:
+    own = OwnCertificate(
+        replace(ra.upstream, reference="", secret=b""),
+        result_of(ra.world.engine.elsewhere.make_key(NAME, "ec:P-256")),
+        ra.world.clock,
+        ra.world.random,
+    )
+    ra.enrolment.sent.clear()
+    with pytest.raises(PKIError) as refused:
+        result_of(own.current(()))
+    assert "not brought yet" in (refused.value.hint or "")
+    assert ra.enrolment.sent == []
+
+
 def test_a_brought_certificate_answers_our_own_request(ra: RADesk) -> None:
     csr = x509.load_der_x509_csr(result_of(ra.own().certification_request()))
     assert csr.is_signature_valid

@@ -132,6 +132,8 @@ class OwnCertificate:
         kept = self._usable(stored)
         if kept and not self._is_old(kept[0]):
             return kept
+        if not self._upstream.reference:
+            raise self._unusable("it was not brought yet")
         identity = self.identity(kept) if kept else None
         try:
             return await self._enrol(identity)
