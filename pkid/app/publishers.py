@@ -12,12 +12,13 @@ from typing import Any, Final
 
 from pkid.app.kinds import ConfigurationError, Faults
 from pkid.app.settings import Configuration, PublisherSettings
+from pkid.app.snapshot import read_certificates
 from pkid.engine.authority import CertificateAuthority
 from pkid.engine.ports import Clock, Publisher
 from pkid.errors import PKIError
 from pkid.keys.secrets import SecretReference
 from pkid.publishers.webhook import WebhookPublisher
-from pkid.transports.agents import make_agent, split_roots
+from pkid.transports.agents import make_agent
 
 DIRECTORY: Final = "directory"
 _WEBHOOK: Final = "webhook:"
@@ -27,12 +28,12 @@ _WEBHOOK: Final = "webhook:"
 class PublisherMaterial:
     """One web service, with the secret and the file that its settings name.
 
-    :ivar roots: PEM of the roots that its TLS certificate is checked against.
+    :ivar roots: DER of the roots that its TLS certificate is checked against.
     """
 
     settings: PublisherSettings
     secret: bytes = field(default=b"", repr=False)
-    roots: tuple[str, ...] = ()
+    roots: tuple[bytes, ...] = ()
 
 
 def read_publishers(
@@ -47,28 +48,26 @@ def read_publishers(
     found: dict[str, PublisherMaterial] = {}
     for name, settings in configuration.publishers.items():
         try:
-            found[name] = _material(settings, base, environment)
+            secret = _secret(settings, base, environment)
         except PKIError as error:
             faults.add(f"publisher.{name}.secret", error.detail)
-        except (OSError, ValueError):
-            what = f"{settings.authorities} holds no certificate in PEM"
-            faults.add(f"publisher.{name}.authorities", what)
+            continue
+        files = (settings.authorities,) if settings.authorities else ()
+        where = f"publisher.{name}.authorities"
+        roots = read_certificates(files, where, base, faults)
+        found[name] = PublisherMaterial(settings, secret, roots)
     if faults.found:
         raise ConfigurationError(configuration.source, faults.found)
     return found
 
 
-def _material(
+def _secret(
     settings: PublisherSettings, base: Path, environment: Mapping[str, str]
-) -> PublisherMaterial:
-    secret = b""
-    roots: tuple[str, ...] = ()
-    if settings.secret:
-        reference = SecretReference.decode(settings.secret)
-        secret = reference.resolve(environment, base=base).reveal()
-    if settings.authorities:
-        roots = split_roots((base / settings.authorities).read_text("ascii"))
-    return PublisherMaterial(settings, secret, roots)
+) -> bytes:
+    if not settings.secret:
+        return b""
+    reference = SecretReference.decode(settings.secret)
+    return reference.resolve(environment, base=base).reveal()
 
 
 class Publishers:
@@ -127,7 +126,9 @@ class Publishers:
         seconds = settings.timeout.total_seconds()
         return WebhookPublisher(
             settings.url,
-            agent=make_agent(self._reactor, roots=material.roots, seconds=seconds),
+            agent=make_agent(
+                self._reactor, connect_seconds=seconds, roots=material.roots
+            ),
             timer=self._reactor,
             clock=self._clock,
             seconds=seconds,

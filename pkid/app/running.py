@@ -21,6 +21,7 @@ from pkid.app.firstrun import FirstRun
 from pkid.app.health import OperationsResponder
 from pkid.app.house import House, open_house
 from pkid.app.identities import (
+    INTERNAL,
     ISSUING,
     make_authorities,
     prepare_cmp_keys,
@@ -348,6 +349,7 @@ class Running:
             Chore("questions to CAs elsewhere", 1, self._cmp.advance_elsewhere),
             Chore("announcements by CMP", 5, self._announcements.announce),
             Chore("certificates before CAs elsewhere", 5, self._upstreams.prepare),
+            Chore("OCSP signers of new authorities", 5, self._refresh_ocsp),
             Chore("publication", 5, lambda: self._publishers.publish_files(engine)),
             Chore(
                 "publication elsewhere",
@@ -362,6 +364,9 @@ class Running:
             Chore("renewal of own certificates", HOUR, self._renew),
             Chore("rotation of TLS ticket keys", 12 * HOUR, self._rotate),
         )
+
+    def _refresh_ocsp(self) -> Awaitable[int]:
+        return self._house.engine.status.refresh(INTERNAL)
 
     def _checkpoint(self) -> Awaitable[int]:
         return self._house.engine.checkpoint_audit(self._authority())

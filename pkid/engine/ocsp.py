@@ -145,6 +145,7 @@ class StatusAnswers:
         self._issuers = _Issuers(authorities)
         self._kept: dict[tuple[bytes, ...], _Kept] = {}
         self._budgets: dict[str, _Budget] = {}
+        self._prepared_for = -1
         self._told_by: Policies | None = None
         self._told: dict[str, AuthoritySettings] = {}
 
@@ -257,6 +258,7 @@ class StatusAnswers:
         :returns: how many signers are new.
         """
         fresh = 0
+        self._prepared_for = self._authorities.revision
         for name in self._authorities.names():
             try:
                 fresh += await self._prepare(self._authorities.get(name), context)
@@ -268,6 +270,12 @@ class StatusAnswers:
                     hint=error.hint or "",
                 )
         return fresh
+
+    async def refresh(self, context: RequestContext) -> int:
+        """As `prepare`, when authorities came or changed since the last time."""
+        if self._prepared_for == self._authorities.revision:
+            return 0
+        return await self.prepare(context)
 
     async def _prepare(self, authority: Authority, context: RequestContext) -> int:
         settings = self._settings(authority.name)

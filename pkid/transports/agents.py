@@ -1,50 +1,37 @@
-"""What makes connections to web services elsewhere."""
+"""HTTP clients for who has to ask services elsewhere.
+
+An agent brings connections and trust; what is asked is its user's affair.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
-from OpenSSL.crypto import Error as CryptoError
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_der_x509_certificate
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
-
-_PEM_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
-_PEM_END: Final = "-----END CERTIFICATE-----"
-_NO_CERTIFICATE: Final = "the file holds no certificate in PEM"
+from twisted.web.iweb import IAgent
 
 
 def make_agent(
-    reactor: Any,  # noqa: ANN401 - the global one, which has many interfaces
+    reactor: Any,  # noqa: ANN401 - it has many interfaces
     *,
-    roots: Sequence[str],
-    seconds: float,
-) -> Agent:
-    """An agent that checks names and certificates of those it connects to.
+    connect_seconds: float,
+    roots: Sequence[bytes] = (),
+) -> IAgent:
+    """An agent that checks the names and chains of servers.
 
-    :param roots: PEM of the roots that are trusted; none: those of the system.
-    :param seconds: for a connection to be made.
+    :param roots: DER of the only roots that count; none takes those of this system.
     """
     if not roots:
-        return Agent(reactor, connectTimeout=seconds)
-    found = [Certificate.loadPEM(one.encode("ascii")) for one in roots]
-    policy = BrowserLikePolicyForHTTPS(trustRootFromCertificates(found))
-    return Agent(reactor, policy, connectTimeout=seconds)
-
-
-def split_roots(text: str) -> tuple[str, ...]:
-    """The certificates of a PEM file, each by itself.
-
-    :raises ValueError: there is none, or one cannot be read.
-    """
-    found = tuple(
-        f"{part}{_PEM_END}\n" for part in text.split(_PEM_END) if _PEM_BEGIN in part
-    )
-    if not found:
-        raise ValueError(_NO_CERTIFICATE)
-    try:
-        for one in found:
-            Certificate.loadPEM(one.encode("ascii"))
-    except CryptoError:
-        raise ValueError(_NO_CERTIFICATE) from None
-    return found
+        return Agent(reactor, connectTimeout=connect_seconds)
+    trusted = [
+        Certificate.loadPEM(
+            load_der_x509_certificate(octets).public_bytes(Encoding.PEM)
+        )
+        for octets in roots
+    ]
+    policy = BrowserLikePolicyForHTTPS(trustRootFromCertificates(trusted))
+    return Agent(reactor, policy, connectTimeout=connect_seconds)

@@ -18,10 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkid.asn1 import der, oids
+from pkid.asn1.names import Name
 from pkid.asn1.x509 import AlgorithmIdentifier, Extension, encode_extensions
 from pkid.crypto.algorithms import HASH_OIDS, digest
 from pkid.crypto.publickeys import decode_spki
 from pkid.engine.aliases import AuthoritySettings, OCSPMode, UnknownSerial
+from pkid.engine.creation import NewAuthority
 from pkid.engine.model import Issued, RevocationReason
 from pkid.engine.profiles import CertificateProfile
 from pkid.engine.revocation import RevocationRequest
@@ -516,6 +518,19 @@ def test_a_ca_whose_key_was_replaced_goes_on_answering_itself(status: World) -> 
     answer = ask(status, serial(later), prepared.name)
     assert answer.certificate_status is GOOD
     assert len(list(answer.certificates)) == 1
+
+
+def test_a_new_authority_has_its_signer_without_waiting_for_the_hour(
+    status: World,
+) -> None:
+    refresh = status.engine.status.refresh
+    assert result_of(refresh(CMP)) == 0
+    new = NewAuthority(name="plant", subject=Name.from_text("CN=Plant"), parent="root")
+    result_of(status.engine.create_authority(new, CMP))
+    assert ask(status, 5, "plant").response_status is TRY_LATER
+    assert result_of(refresh(CMP)) == 1
+    assert ask(status, 5, "plant").certificate_status is UNKNOWN
+    assert result_of(refresh(CMP)) == 0
 
 
 # --- bad input ----------------------------------------------------------------------
