@@ -8,6 +8,7 @@ from pkid.asn1 import oids
 from pkid.asn1.names import GeneralName, Name
 from pkid.messages.cmp import infotypes
 from pkid.messages.cmp.body import (
+    Body,
     BodyType,
     CertConfirmContent,
     CertReqMessages,
@@ -48,7 +49,7 @@ def other_bodies(client: Client) -> list[tuple[str, Request]]:
     details = RevDetails(CertTemplate(issuer=name.der, serial_number=7))
     words = CertConfirmContent(tuple(CertStatus(os.urandom(32), one) for one in IDS))
     inner = client.enrol("CN=part").octets
-    bodies = {
+    bodies: dict[str, tuple[BodyType, Body]] = {
         # Not as an ir: each request is a commit, and this run looks for slow answers.
         "ccr": (BodyType.CCR, group),
         "questions": (BodyType.GENM, questions),
