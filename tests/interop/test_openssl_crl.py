@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -103,3 +104,32 @@ def test_lists_are_files_for_any_web_server(party: OpenSSL, lists: Daemon) -> No
         *("-in", published / "certificates" / "issuing.p7c"),
     )
     assert text.count("subject=") == 2
+
+
+@pytest.mark.requirement("ENG-31", "ENG-33")
+@pytest.mark.parametrize(
+    "path", ["/crls/issuing.crl", "/crls/root.crl", "/certificates/issuing.p7c"]
+)
+def test_curl_fetches_again_only_what_changed(
+    require_client: Callable[[str], str], lists: Daemon, tmp_path: Path, path: str
+) -> None:
+    curl = require_client("curl")
+
+    def fetch_with(*arguments: str) -> str:
+        done = subprocess.run(
+            [curl, "-s", "-o", "got", "-w", "%{http_code}", *arguments],
+            check=True,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return done.stdout
+
+    url = f"http://{lists.http}{path}"
+    assert fetch_with("--etag-save", "tag", url) == "200"
+    assert (tmp_path / "got").read_bytes() == fetch(lists, path)
+    assert fetch_with("--etag-compare", "tag", url) == "304"
+    assert fetch_with("-z", "01 Jan 2037 00:00:00 GMT", url) == "304"
+    (tmp_path / "tag").write_text('"another"\n')
+    assert fetch_with("--etag-compare", "tag", url) == "200"
