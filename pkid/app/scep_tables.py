@@ -28,7 +28,7 @@ from pkid.engine.exchange import ExchangeKind
 from pkid.responders.scep.aliases import (
     CA_CERTIFICATES,
     INCLUDE_CHAIN,
-    NO_CHALLENGE,
+    UNKNOWN_REQUESTERS,
     UPDATE_REQUESTS,
     SCEPAlias,
 )
@@ -60,8 +60,8 @@ _OWN: Final = (
         " that the profiles allow.",
     ),
     Key(
-        "no_challenge",
-        choice(*NO_CHALLENGE),
+        "unknown_requesters",
+        choice(*UNKNOWN_REQUESTERS),
         "A request without a challenge is refused, or waits for an approver (`pend`,"
         " with an approval rule).",
     ),

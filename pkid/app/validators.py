@@ -8,36 +8,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
-
-from OpenSSL.crypto import Error as CryptoError
-from twisted.internet.ssl import Certificate, trustRootFromCertificates
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
+from typing import Any
 
 from pkid.app.kinds import ConfigurationError, Faults
 from pkid.app.settings import Configuration, ValidatorSettings
+from pkid.app.snapshot import read_certificates
 from pkid.engine.ports import ChallengeValidator, Clock
 from pkid.errors import PKIError
 from pkid.keys.secrets import SecretReference
+from pkid.transports.agents import make_agent
 from pkid.validators.calls import ServiceCalls
 from pkid.validators.intune import IntuneApplication, IntuneValidator
 from pkid.validators.webhook import WebhookValidator
-
-NO_CERTIFICATE: Final = "the file holds no certificate in PEM"
-_PEM_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
-_PEM_END: Final = "-----END CERTIFICATE-----"
 
 
 @dataclass(frozen=True, slots=True)
 class ValidatorMaterial:
     """One service, with the secret and the file that its settings name.
 
-    :ivar roots: PEM of the roots that its TLS certificate is checked against.
+    :ivar roots: DER of the roots that its TLS certificate is checked against.
     """
 
     settings: ValidatorSettings
     secret: bytes = field(default=b"", repr=False)
-    roots: tuple[str, ...] = ()
+    roots: tuple[bytes, ...] = ()
 
 
 def read_validators(
@@ -52,40 +46,26 @@ def read_validators(
     found: dict[str, ValidatorMaterial] = {}
     for name, settings in configuration.validators.items():
         try:
-            found[name] = _material(settings, base, environment)
+            secret = _secret(settings, base, environment)
         except PKIError as error:
             faults.add(f"validator.{name}.secret", error.detail)
-        except (OSError, ValueError) as error:
-            faults.add(f"validator.{name}.authorities", str(error))
+            continue
+        files = (settings.authorities,) if settings.authorities else ()
+        where = f"validator.{name}.authorities"
+        roots = read_certificates(files, where, base, faults)
+        found[name] = ValidatorMaterial(settings, secret, roots)
     if faults.found:
         raise ConfigurationError(configuration.source, faults.found)
     return found
 
 
-def _material(
+def _secret(
     settings: ValidatorSettings, base: Path, environment: Mapping[str, str]
-) -> ValidatorMaterial:
-    secret, roots = b"", ()
-    if settings.secret:
-        reference = SecretReference.decode(settings.secret)
-        secret = reference.resolve(environment, base=base).reveal()
-    if settings.authorities:
-        roots = _roots((base / settings.authorities).read_text("ascii"))
-    return ValidatorMaterial(settings, secret, roots)
-
-
-def _roots(text: str) -> tuple[str, ...]:
-    found = tuple(
-        f"{part}{_PEM_END}\n" for part in text.split(_PEM_END) if _PEM_BEGIN in part
-    )
-    for one in found:
-        try:
-            Certificate.loadPEM(one)
-        except CryptoError:
-            raise ValueError(NO_CERTIFICATE) from None
-    if not found:
-        raise ValueError(NO_CERTIFICATE)
-    return found
+) -> bytes:
+    if not settings.secret:
+        return b""
+    reference = SecretReference.decode(settings.secret)
+    return reference.resolve(environment, base=base).reveal()
 
 
 class Validators:
@@ -116,7 +96,8 @@ class Validators:
     def _make(self, material: ValidatorMaterial) -> ChallengeValidator:
         settings = material.settings
         seconds = settings.timeout.total_seconds()
-        calls = ServiceCalls(self._agent(material, seconds), self._reactor, seconds)
+        agent = make_agent(self._reactor, connect_seconds=seconds, roots=material.roots)
+        calls = ServiceCalls(agent, self._reactor, seconds)
         if settings.kind == "intune":
             application = IntuneApplication(
                 tenant=settings.tenant,
@@ -135,10 +116,3 @@ class Validators:
             calls=calls,
             clock=self._clock,
         )
-
-    def _agent(self, material: ValidatorMaterial, seconds: float) -> Agent:
-        if not material.roots:
-            return Agent(self._reactor, connectTimeout=seconds)
-        roots = [Certificate.loadPEM(one) for one in material.roots]
-        policy = BrowserLikePolicyForHTTPS(trustRootFromCertificates(roots))
-        return Agent(self._reactor, policy, connectTimeout=seconds)

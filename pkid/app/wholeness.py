@@ -14,7 +14,7 @@ from pkid.app.controlling import decode_resolver
 from pkid.app.kinds import Fault, Faults, suggestion
 from pkid.app.presets import PRESETS
 from pkid.app.settings import Configuration, Listener, ValidatorSettings
-from pkid.app.tables import ACME_SERVICE, EST_SERVICE, SCEP_SERVICE, TCP_SERVICE
+from pkid.app.tables import ACME_SERVICE, EST_SERVICE, TCP_SERVICE
 from pkid.app.upstream_tables import UpstreamSettings
 from pkid.engine.aliases import Alias, Authentication
 from pkid.engine.profiles import ProfileKind
@@ -184,10 +184,6 @@ def _listener_faults(
         )
     if ACME_SERVICE in listener.serves and not listener.tls:
         yield Fault(f"{where}.tls", "must be true: ACME is spoken in TLS only")
-    if SCEP_SERVICE in listener.serves:
-        yield from _unknown(
-            f"{where}.alias", [listener.alias], configuration.scep_aliases
-        )
 
 
 def _validation_faults(settings: ValidationSettings) -> Iterator[Fault]:

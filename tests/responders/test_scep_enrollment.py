@@ -446,7 +446,7 @@ def test_an_ec_client_without_a_challenge_is_refused_before_anything_is_issued(
     scep: SCEPDesk,
 ) -> None:
     scep.change_alias(approval="operator")
-    scep.settings["no_challenge"] = "pend"
+    scep.settings["unknown_requesters"] = "pend"
     key = ec.generate_private_key(ec.SECP256R1())
     answer = scep.enroll(key, challenge=None)
     assert (answer.status, answer.fail_info) == (2, BAD_ALG)

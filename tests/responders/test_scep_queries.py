@@ -51,7 +51,7 @@ def test_a_request_without_challenge_waits_where_that_is_wanted(
     waiting: SCEPDesk,
 ) -> None:
     assert waiting.enroll(challenge=None).status == 2
-    waiting.settings["no_challenge"] = "pend"
+    waiting.settings["unknown_requesters"] = "pend"
     sent = waiting.request(challenge=None)
     assert waiting.read(waiting.post(sent.encode()), known_key()).status == PENDING
     waiting.approve_all()
@@ -59,7 +59,7 @@ def test_a_request_without_challenge_waits_where_that_is_wanted(
 
 
 @pytest.mark.requirement("SCEP-60")
-def test_what_waits_holds_no_challenge(waiting: SCEPDesk) -> None:
+def test_what_waits_holds_unknown_requesters(waiting: SCEPDesk) -> None:
     waiting.post(waiting.request().encode())
     (one,) = result_of(waiting.world.store.list_approvals())
     texts = re.findall(rb'"([A-Za-z0-9+/=]{8,})"', one.enrollment)

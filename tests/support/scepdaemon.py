@@ -32,7 +32,7 @@ def settings(kind: str) -> tuple[str, ...]:
         f'scep.alias.default.identity = "{identity}"',
         f"scep.alias.legacy = {{ {common}, {OLD} }}",
         f'scep.alias.waiting = {{ {common}, approval = "operator",'
-        ' no_challenge = "pend" }',
+        ' unknown_requesters = "pend" }',
         f"scep.alias.once = {{ {common} }}",
     )
     if kind == "ec":

@@ -17,7 +17,7 @@ from pkid.errors import ErrorCode, PKIError
 
 CA_CERTIFICATES: Final = ("chain", "without-root", "ra")
 INCLUDE_CHAIN: Final = ("none", "issuer", "full")
-NO_CHALLENGE: Final = ("refuse", "pend")
+UNKNOWN_REQUESTERS: Final = ("refuse", "pend")
 UPDATE_REQUESTS: Final = ("refuse", "renew")
 
 _ALWAYS: Final = frozenset(
@@ -43,7 +43,7 @@ class SCEPAlias:
     :ivar capabilities: lines of GetCACaps instead of those that follow from the rest.
     :ivar static_challenge: take challenges that may be used any number of times by
         anybody who knows them.
-    :ivar no_challenge: a request without a challenge is refused, or waits for an
+    :ivar unknown_requesters: a request without a challenge is refused, or waits for an
         approver.
     :ivar update_requests: messageType 18 of old drafts is refused, or taken for 17.
     :ivar validator: name of the web service that judges challenges, "" for none.
@@ -72,7 +72,7 @@ class SCEPAlias:
     identity_key: str = "rsa:2048"
     capabilities: tuple[str, ...] = ()
     static_challenge: bool = False
-    no_challenge: str = "refuse"
+    unknown_requesters: str = "refuse"
     update_requests: str = "refuse"
     validator: str = ""
     allow_sha1: bool = False
@@ -96,13 +96,13 @@ class SCEPAlias:
         for name, known in (
             ("ca_certificates", CA_CERTIFICATES),
             ("include_chain", INCLUDE_CHAIN),
-            ("no_challenge", NO_CHALLENGE),
+            ("unknown_requesters", UNKNOWN_REQUESTERS),
             ("update_requests", UPDATE_REQUESTS),
         ):
             if getattr(self, name) not in known:
                 raise _fault(f"{name} is one of {', '.join(known)}")
-        if self.no_challenge == "pend" and self.alias.approval == "automatic":
-            raise _fault("no_challenge = pend needs an approval rule")
+        if self.unknown_requesters == "pend" and self.alias.approval == "automatic":
+            raise _fault("unknown_requesters = pend needs an approval rule")
         if not self.identity_key.startswith("rsa:"):
             raise _fault("identity_key is RSA: SCEP's clients encrypt to nothing else")
 

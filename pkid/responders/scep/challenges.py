@@ -97,7 +97,7 @@ class Challenges:
             await self._refuse(signed, "it is not known")
 
     async def _unknown(self, signed: Signed) -> Requester:
-        if signed.alias.no_challenge != "pend":
+        if signed.alias.unknown_requesters != "pend":
             await self._refuse(signed, "there is none in the request")
         key = hashlib.sha256(signed.signer.spki).hexdigest()
         return Requester(kind=RequesterKind.KEY, identity=f"key:{key}")

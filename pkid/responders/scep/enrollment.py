@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from pkid.asn1 import der, oids
 from pkid.asn1.names import Name, decode_general_names
@@ -130,7 +129,7 @@ class Enrollment:
             await claim.validator.issued(claim.question, issued.der, issued.chain[0])
         except PKIError:
             # The certificate stands; that nobody was told is for the log.
-            self.log.failure("scep: {name} was not told", Failure(), **_named(claim))
+            self.log.failure("scep: {name} was not told", **_named(claim))
 
     async def _tell_failed(self, claim: Claim, error: PKIError) -> None:
         if claim.validator is None or claim.question is None:
@@ -138,7 +137,7 @@ class Enrollment:
         try:
             await claim.validator.failed(claim.question, error)
         except PKIError:
-            self.log.failure("scep: {name} was not told", Failure(), **_named(claim))
+            self.log.failure("scep: {name} was not told", **_named(claim))
 
 
 def _named(claim: Claim) -> dict[str, str]:
