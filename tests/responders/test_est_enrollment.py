@@ -197,6 +197,22 @@ def test_a_certificate_is_renewed_with_itself(est: ESTDesk) -> None:
     assert later.status == 403
 
 
+@pytest.mark.requirement("EST-25")
+def test_a_lost_answer_is_given_again_though_the_old_certificate_is_revoked(
+    est: ESTDesk,
+) -> None:
+    est.change_alias(revoke_replaced=True)
+    _, old = est.holder()
+    body = csr(new_key())
+    first = certificates(renew(est, old, body))
+    assert certificates(renew(est, old, body)) == first
+    other = renew(est, old, csr(new_key()))
+    assert other.status == 401
+    assert b"revoked" in other.body
+    est.revoke(first[0])
+    assert renew(est, old, body).status == 403
+
+
 @pytest.mark.requirement("EST-19")
 def test_the_same_key_is_renewed_where_policy_allows_it(est: ESTDesk) -> None:
     key, old = est.holder()

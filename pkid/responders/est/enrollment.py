@@ -27,6 +27,7 @@ from pkid.engine.model import (
     Pending,
     ProofOfPossession,
     RequesterKind,
+    RevocationReason,
     TransactionKey,
     make_enrollment_request,
     make_requested_certificate,
@@ -35,10 +36,10 @@ from pkid.errors import ErrorCode, PKIError
 from pkid.messages.changename import ChangeSubjectName
 from pkid.messages.est import CERTS_ONLY
 from pkid.messages.pkcs10 import CertificationRequest
-from pkid.responders.base import Reply
+from pkid.responders.base import Exchange, Reply
 from pkid.responders.est.aliases import PROTOCOL, ESTAlias
 from pkid.responders.est.binding import check_binding
-from pkid.responders.est.bodies import der_reply
+from pkid.responders.est.bodies import der_reply, request_octets
 from pkid.responders.est.doors import Engine
 from pkid.responders.est.names import check_same_names
 from pkid.responders.est.requests import Request
@@ -107,15 +108,38 @@ class Enrollment:
         enrollment = enrollment_request(request, wanted, key, digest)
         return check_alive(await self._engine.enroll(enrollment, no_state))
 
+    async def find_repeat(self, alias: ESTAlias, exchange: Exchange) -> Issued | None:
+        """What a renewal brought before it revoked the certificate that it came with.
+
+        The client may never have seen that answer; now its certificate opens nothing
+        any more, and it has no other. It gets what it was given, for the same request.
+        """
+        leaf = exchange.peer.certificate
+        if leaf is None or exchange.operation != RENEWAL:
+            return None
+        held = Certificate.decode(leaf)
+        record = await self._engine.find_certificate_by_issuer(held.issuer, held.serial)
+        if record is None or record.reason is not RevocationReason.SUPERSEDED:
+            return None
+        csr = CertificationRequest.decode(request_octets(exchange))
+        key = TransactionKey(
+            PROTOCOL,
+            alias.name,
+            f"certificate:{record.reference}",
+            _with_change(csr).digest(RENEWAL),
+        )
+        if await self._engine.find_transaction(key) is None:
+            return None
+        outcome = check_alive(await self._engine.collect(key))
+        return outcome if isinstance(outcome, Issued) else None
+
     def _wanted(self, request: Request) -> Wanted:
         csr = CertificationRequest.decode(request.octets)
         check_binding(request, csr)
-        wanted = wanted_by_pkcs10(csr)
+        renews = None
         if request.exchange.operation == RENEWAL:
-            renews = self._renewed(request, wanted)
-            wanted = replace(wanted, renews=renews)
-        change = ChangeSubjectName.of(csr)
-        return wanted if change is None else _changed(wanted, change)
+            renews = self._renewed(request, wanted_by_pkcs10(csr))
+        return replace(_with_change(csr), renews=renews)
 
     def _renewed(self, request: Request, wanted: Wanted) -> CertificateReference | None:
         requester = request.requester
@@ -181,6 +205,12 @@ def enrollment_request(
     )
 
 
+def _with_change(csr: CertificationRequest) -> Wanted:
+    """A request under the names that it asks for in the end."""
+    wanted, change = wanted_by_pkcs10(csr), ChangeSubjectName.of(csr)
+    return wanted if change is None else _changed(wanted, change)
+
+
 def _changed(wanted: Wanted, change: ChangeSubjectName) -> Wanted:
     """The request under the names that its ChangeSubjectName holds."""
     others = tuple(
@@ -224,8 +254,12 @@ def outcome_reply(request: Request, outcome: Outcome) -> Reply:
     """The certificate, or 202."""
     if isinstance(outcome, Pending):
         return waiting_reply(request.alias, outcome)
-    octets = certificates_of(request.alias, outcome)
-    return der_reply(request.alias, request.exchange, octets, CERTS_ONLY)
+    return issued_reply(request.alias, request.exchange, outcome)
+
+
+def issued_reply(alias: ESTAlias, exchange: Exchange, issued: Issued) -> Reply:
+    """The certificate."""
+    return der_reply(alias, exchange, certificates_of(alias, issued), CERTS_ONLY)
 
 
 def waiting_reply(alias: ESTAlias, outcome: Pending) -> Reply:

@@ -29,7 +29,7 @@ from pkid.responders.est.authentication import Identities
 from pkid.responders.est.bodies import media_type_fault, request_octets
 from pkid.responders.est.distribution import Distribution
 from pkid.responders.est.doors import Engine
-from pkid.responders.est.enrollment import Enrollment
+from pkid.responders.est.enrollment import Enrollment, issued_reply
 from pkid.responders.est.failures import STATUS, refusal, text_reply
 from pkid.responders.est.fullcmc import Arrival, FullCMC
 from pkid.responders.est.journal import Journal
@@ -63,7 +63,7 @@ class ESTResponder:
         self._journal = Journal(self.log, clock)
         self._identities = Identities(engine, clock, random)
         distribution = Distribution(engine, clock)
-        enrollment = Enrollment(engine)
+        self._enrollment = enrollment = Enrollment(engine)
         self._cmc = FullCMC(
             engine, self._identities, enrollment, clock=clock, random=random
         )
@@ -128,7 +128,13 @@ class ESTResponder:
         answer = self._proven.get(exchange.operation)
         if answer is None:
             return text_reply(404, "this operation is not offered here")
-        proven = await self._identities.prove(alias, exchange, context)
+        try:
+            proven = await self._identities.prove(alias, exchange, context)
+        except PKIError:
+            repeat = await self._enrollment.find_repeat(alias, exchange)
+            if repeat is None:
+                raise
+            return issued_reply(alias, exchange, repeat)
         requesters.append(proven.requester.identity)
         return await answer(
             make_request(
