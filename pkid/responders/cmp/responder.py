@@ -51,7 +51,7 @@ from pkid.responders.cmp.challenges import Challenges
 from pkid.responders.cmp.crosscertification import CrossCertification
 from pkid.responders.cmp.doors import Engine
 from pkid.responders.cmp.enrollment import Enrollment
-from pkid.responders.cmp.evidence import evidence
+from pkid.responders.cmp.evidence import Evidence, evidence
 from pkid.responders.cmp.followups import FollowUps
 from pkid.responders.cmp.general import GeneralMessages
 from pkid.responders.cmp.groups import Groups
@@ -192,37 +192,36 @@ class CMPResponder:
         self._tcp_polling = TCPPolling(
             engine, self._answers, self._protection, clock, random
         )
-        self._elsewhere = UpstreamDesk(
-            engine, self._answers, upstreams, clock, random
-        )
-        groups = Groups(engine, self._answers, clock)
+        self._elsewhere = UpstreamDesk(engine, self._answers, upstreams, clock, random)
         challenges = Challenges(engine, self._answers, clock, random)
-        delivery = KeyDelivery(engine, workers, random)
         proofs = evidence(engine, workers, challenges)
-        enrollment = Enrollment(
-            engine,
-            self._answers,
-            self._tcp_polling,
-            groups,
-            proofs,
-            delivery,
-        )
-        recovery = Recovery(engine, self._answers, clock, delivery)
-        follow_ups = FollowUps(engine, self._answers, clock)
-        revocation = Revocation(engine, self._answers, clock)
+        delivery = KeyDelivery(engine, workers, random)
         self._passphrases = RevocationPassphrases(engine, proofs.key_proofs)
-        general = GeneralMessages(
-            engine, self._answers, clock, policies, self._passphrases
-        )
         self._nested = Nested(engine, self._answers, clock)
-        self._bodies: dict[BodyType, Callable[[Request], Awaitable[Answered]]] = {
+        self._bodies = self._table(proofs, delivery, policies)
+
+    def _table(
+        self,
+        proofs: Evidence,
+        delivery: KeyDelivery,
+        policies: Callable[[], Policies],
+    ) -> dict[BodyType, Callable[[Request], Awaitable[Answered]]]:
+        """Who answers which body."""
+        engine, answers, clock = self._engine, self._answers, self._clock
+        groups = Groups(engine, answers, clock)
+        enrollment = Enrollment(
+            engine, answers, self._tcp_polling, groups, proofs, delivery
+        )
+        follow_ups = FollowUps(engine, answers, clock)
+        general = GeneralMessages(engine, answers, clock, policies, self._passphrases)
+        return {
             BodyType.IR: enrollment.answer,
             BodyType.CR: enrollment.answer,
             BodyType.P10CR: enrollment.answer,
             BodyType.KUR: enrollment.answer,
             BodyType.POPDECR: enrollment.answer_challenged,
-            BodyType.CCR: CrossCertification(self._answers, enrollment.answer).answer,
-            BodyType.RR: revocation.answer,
+            BodyType.CCR: CrossCertification(answers, enrollment.answer).answer,
+            BodyType.RR: Revocation(engine, answers, clock).answer,
             BodyType.GENM: general.answer,
             BodyType.CERT_CONF: follow_ups.answer,
             BodyType.POLL_REQ: follow_ups.answer,
@@ -232,7 +231,7 @@ class CMPResponder:
             BodyType.NESTED: _not_supported,
             **dict.fromkeys(ANNOUNCEMENTS, Announcements(engine, clock).answer),
             **dict.fromkeys(RESPONSES, _never_a_request),
-            BodyType.KRR: recovery.answer,
+            BodyType.KRR: Recovery(engine, answers, clock, delivery).answer,
         }
 
     async def respond(self, exchange: Exchange) -> Reply:

@@ -34,7 +34,7 @@ class Sender:
     :ivar key_id: ``senderKID``.
     :ivar certificates: for extraCerts, before those of the answer itself.
     :ivar mac: computes the MAC, or None.
-    :ivar sign: signs, or None.
+    :ivar signing: makes the signature, or None.
     """
 
     name: Name
@@ -42,13 +42,13 @@ class Sender:
     key_id: bytes | None
     certificates: tuple[bytes, ...] = ()
     mac: Callable[[bytes], bytes] | None = None
-    sign: Callable[[bytes], Awaitable[bytes]] | None = None
+    signing: Callable[[bytes], Awaitable[bytes]] | None = None
 
     async def protect(self, part: bytes) -> bytes | None:
         """The octets of ``protection`` over a protected part."""
         if self.mac is not None:
             return self.mac(part)
-        return None if self.sign is None else await self.sign(part)
+        return None if self.signing is None else await self.signing(part)
 
 
 _make_sender: Final = constructor(Sender)
