@@ -210,7 +210,7 @@ class World:
     def open(self) -> None:
         workers = InlineWorkers()
         self.store = FileStore.open(self.directory)
-        keys = FileKeyStore(
+        self.keys = keys = FileKeyStore(
             self.directory / "keys",
             passphrase=Secret(b"for tests"),
             workers=workers,

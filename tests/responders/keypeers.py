@@ -184,7 +184,7 @@ def kem_certificate(desk: Desk, spec: str = "ml-kem-768") -> tuple[bytes, Any]:
     )
     engine = desk.world.engine
     issued = result_of(engine.issue_service_certificate(wanted, CMP))
-    handle = result_of(engine._keys.decapsulation("service-kem-client"))
+    handle = result_of(desk.world.keys.decapsulation("service-kem-client"))
     return issued.certificate, handle
 
 
