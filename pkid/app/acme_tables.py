@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from pkid.app.kinds import DURATION, TEXT, URL, Flag, ListOf, Whole, choice
+from pkid.app.kinds import DURATION, TEXT, URL, Flag, ListOf, Text, Whole, choice
 from pkid.app.schema import Key, Table
 from pkid.engine.aliases import Alias
 from pkid.responders.acme.aliases import (
@@ -36,10 +36,15 @@ class ValidationSettings:
     deny: tuple[str, ...] = ()
 
 
+def _url(text: str) -> object:
+    return URL.convert(text) if text else text
+
+
+_URL: Final = Text("URL without a final slash", _url)
 _OWN = (
     Key(
         "url",
-        URL,
+        _URL,
         "Base of all URLs of this directory, where clients come by another name than"
         " that of the listener: a proxy in between.",
     ),

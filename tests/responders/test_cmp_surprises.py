@@ -436,11 +436,14 @@ def test_a_part_that_stays_broken_is_answered_each_time(
 
 
 @pytest.mark.requirement("FLT-28")
-@pytest.mark.parametrize("name", ["latest_crl", "chain"])
+@pytest.mark.parametrize("name", ["latest_crl", "authority_certificate"])
 def test_a_surprise_behind_a_status_page_is_answered(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    pages = {"latest_crl": "/crls/issuing.crl", "chain": "/certificates/issuing.cer"}
+    pages = {
+        "latest_crl": "/crls/issuing.crl",
+        "authority_certificate": "/certificates/issuing.cer",
+    }
     engine = desk.world.engine
     wire = connect(front(StatusResponder(engine, desk.world.clock)))
     get = f"GET {pages[name]} HTTP/1.1\r\nHost: ca.example\r\n\r\n".encode()
