@@ -205,6 +205,8 @@ def test_digest_is_taken_where_it_is_offered(
         {"realm": "est other"},
         {"qop": "auth-int"},
         {"username": "nobody"},
+        {"username": "x" * 200},
+        {"username": "a\x07b"},
         {"wait": "301"},
     ],
 )

@@ -193,6 +193,8 @@ class Identities:
             found = DigestCredentials.decode(rest)
         except PKIError as error:
             raise PKIError(ErrorCode.BAD_MESSAGE_CHECK, error.detail) from error
+        if not is_user(found.username):
+            raise _malformed_header()
         algorithms = {_ALGORITHM_OF.get(one) for one in alias.http_authentication}
         fits = (
             found.algorithm in algorithms
@@ -309,10 +311,8 @@ def _basic(text: str) -> _Password:
         name = user.decode("utf-8")
     except ValueError:
         name, colon, password = "", b"", b""
-    if not (colon and 1 <= len(user_octets(name)) <= MAX_USER_OCTETS):
-        raise PKIError(
-            ErrorCode.BAD_MESSAGE_CHECK, "the Authorization header is malformed"
-        )
+    if not (colon and is_user(name)):
+        raise _malformed_header()
 
     def check(secret: bytes) -> None:
         if not hmac.compare_digest(password, secret):
@@ -321,9 +321,15 @@ def _basic(text: str) -> _Password:
     return _Password(name, check)
 
 
-def user_octets(name: str) -> bytes:
-    """A user's name in octets; none for one that no secret has."""
-    return name.encode() if name.isprintable() else b""
+def is_user(name: str) -> bool:
+    """Whether a secret can have this name; others are not even written down."""
+    return name.isprintable() and 1 <= len(name.encode()) <= MAX_USER_OCTETS
+
+
+def _malformed_header() -> PKIError:
+    return PKIError(
+        ErrorCode.BAD_MESSAGE_CHECK, "the Authorization header is malformed"
+    )
 
 
 def _paths(exchange: Exchange) -> tuple[str, str]:

@@ -25,7 +25,12 @@ from pkid.messages.cmc import PKIData, TaggedRequest, Witness
 from pkid.messages.pkcs10 import CertificationRequest
 from pkid.responders.base import Exchange
 from pkid.responders.est.aliases import ESTAlias
-from pkid.responders.est.authentication import KIND, Identities, Proven
+from pkid.responders.est.authentication import (
+    KIND,
+    Identities,
+    Proven,
+    is_user,
+)
 from pkid.responders.est.doors import Engine
 
 
@@ -251,7 +256,10 @@ def _identification(data: PKIData) -> str:
     control = data.control(oids.ID_CMC_IDENTIFICATION)
     if control is None:
         raise BadIdentityError("the request has no identification control")
-    return der.decode_utf8(der.single(control.value, der.UTF8_STRING))
+    name = der.decode_utf8(der.single(control.value, der.UTF8_STRING))
+    if not is_user(name):
+        raise BadIdentityError("the identification is no name of a secret")
+    return name
 
 
 def _check_links(data: PKIData, secret: bytes) -> None:
