@@ -164,7 +164,8 @@ def test_set_wins_over_the_file() -> None:
     )
     assert configuration.general.public_url == "http://b.example"
     assert configuration.listeners["http"].endpoint.port == 0
-    assert configuration.listeners["http"].serves == ("cmp", "status", "operations")
+    wanted = ("cmp", "scep", "status", "operations")
+    assert configuration.listeners["http"].serves == wanted
     assert not configuration.cmp_aliases["default"].implicit_confirm
 
 
