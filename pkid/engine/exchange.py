@@ -5,7 +5,7 @@ through a registration authority of its own, an RSA service certificate that ren
 itself; through a pair of such certificates, as NDES does; or, when its own key is RSA,
 as itself.
 
-**Source:** RFC 8894 sections 2.1 and 2.2; [MS-WCCE] for the pair.
+**Source:** RFC 8894 sections 2.1 and 2.2; the project's requirements for the pair.
 """
 
 from __future__ import annotations

@@ -18,8 +18,9 @@ takes CMS apart, `PKIMessage.attributes` then says what SCEP makes of it.
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from pkid.asn1 import ber, der, oids
 from pkid.asn1.cms.content import Attribute, ContentInfo, single_value
@@ -36,6 +37,8 @@ MAX_ATTRIBUTES: Final = 50
 MAX_NONCE_OCTETS: Final = 64
 MAX_TRANSACTION_ID_OCTETS: Final = 512
 MAX_FAIL_INFO_TEXT: Final = 200
+
+T = TypeVar("T")
 
 
 class MessageType(enum.IntEnum):
@@ -119,13 +122,7 @@ class PKIMessage:
 
         **Source:** RFC 8894 section 3.2.
         """
-        element = ber.to_der(
-            octets,
-            max_octets=MAX_OCTETS,
-            max_depth=MAX_DEPTH,
-            max_elements=MAX_ELEMENTS,
-        )
-        signed = SignedData.decode_content_info(element)
+        signed = _read(SignedData.decode_content_info, octets)
         if len(signed.signer_infos) != 1:
             raise _bad("a SCEP message has exactly one signer")
         if len(signed.certificates) > MAX_CERTIFICATES:
@@ -187,10 +184,11 @@ def decode_enveloped(content: bytes) -> EnvelopedData | AuthEnvelopedData:
 
     **Source:** RFC 8894 section 3.2.2; RFC 5083 for the authenticated form.
     """
-    element = ber.to_der(
-        content, max_octets=MAX_OCTETS, max_depth=MAX_DEPTH, max_elements=MAX_ELEMENTS
-    )
-    outer = ContentInfo.decode(element)
+    return _read(_decode_enveloped, content)
+
+
+def _decode_enveloped(octets: bytes) -> EnvelopedData | AuthEnvelopedData:
+    outer = ContentInfo.decode(octets)
     if outer.content_type == oids.ID_CT_AUTH_ENVELOPED_DATA:
         return AuthEnvelopedData.decode(outer.content_of(outer.content_type))
     return EnvelopedData.decode(outer.content_of(oids.ID_ENVELOPED_DATA))
@@ -261,6 +259,25 @@ def response_attributes(
 
 
 # --- parts -----------------------------------------------------------------------
+
+
+def _read(decode: Callable[[bytes], T], octets: bytes) -> T:
+    """Read DER, as nearly all clients write it; what is none is read as BER.
+
+    :raises PKIError: ``MALFORMED``.
+    """
+    if len(octets) > MAX_OCTETS:
+        der.malformed("the message is too long")
+    try:
+        return decode(octets)
+    except PKIError:
+        element = ber.to_der(
+            octets,
+            max_octets=MAX_OCTETS,
+            max_depth=MAX_DEPTH,
+            max_elements=MAX_ELEMENTS,
+        )
+        return decode(element)
 
 
 def _bad(detail: str) -> PKIError:

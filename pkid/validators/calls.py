@@ -3,7 +3,7 @@
 No redirect is followed: a service that moved is configured anew. Whatever goes wrong is
 ``UNAVAILABLE``, with the reason for the operator alone.
 
-**Source:** security requirements SCEP-51, SEC-69.
+**Source:** requirements SCEP-51, SEC-69.
 """
 
 from __future__ import annotations
@@ -96,11 +96,14 @@ class ServiceCalls:
     async def _exchange(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
     ) -> ServiceAnswer:
+        given: dict[bytes | str, list[bytes | str]] = {
+            name: [value] for name, value in headers.items()
+        }
         response = await self._client.request(
             method,
             url,
             data=body,
-            headers=dict(headers),
+            headers=given,
             allow_redirects=False,
             unbuffered=True,
         )

@@ -10,11 +10,13 @@ it does not use in an answer either.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pkid.asn1 import der, oids
+from pkid.asn1.cms.content import IssuerAndSerialNumber
 from pkid.asn1.cms.signed import encode_certs_only
 from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.crypto.algorithms import hash_algorithm, signature_algorithm_for
@@ -124,11 +126,10 @@ class Answers:
         identity = received.identity
         digest = _ANSWERED_WITH.get(received.digest, received.digest)
         algorithm = signature_algorithm_for("rsa", digest)
-        certificate = Certificate.decode(identity.certificate)
         draft = draft_signed_data(
             content,
             oids.ID_DATA,
-            identifier_of(certificate),
+            _identifier(identity.certificate),
             algorithm,
             attributes=attributes,
             certificates=_signer_certificates(received.alias, identity),
@@ -138,6 +139,12 @@ class Answers:
             draft, algorithm=_RSA, digest_algorithm=hash_algorithm(digest, null=True)
         )
         return plain.complete(signature).encode_content_info()
+
+
+@lru_cache(maxsize=64)
+def _identifier(certificate: bytes) -> IssuerAndSerialNumber:
+    """How an answer names our own certificate; there are few of them."""
+    return identifier_of(Certificate.decode(certificate))
 
 
 def _signer_certificates(

@@ -129,7 +129,7 @@ class Enrollment:
             await claim.validator.issued(claim.question, issued.der, issued.chain[0])
         except PKIError:
             # The certificate stands; that nobody was told is for the log.
-            self.log.failure("scep: {name} was not told", **_named(claim))
+            self.log.failure("scep: {name} was not told", name=claim.validator.name)
 
     async def _tell_failed(self, claim: Claim, error: PKIError) -> None:
         if claim.validator is None or claim.question is None:
@@ -137,11 +137,7 @@ class Enrollment:
         try:
             await claim.validator.failed(claim.question, error)
         except PKIError:
-            self.log.failure("scep: {name} was not told", **_named(claim))
-
-
-def _named(claim: Claim) -> dict[str, str]:
-    return {"name": "" if claim.validator is None else claim.validator.name}
+            self.log.failure("scep: {name} was not told", name=claim.validator.name)
 
 
 # --- reading ---------------------------------------------------------------------

@@ -3,8 +3,7 @@
 A template's name in the request chooses among the profiles that the entrance offers;
 NDES chooses by key usage when there is none. Everything else takes the entrance's own.
 
-**Source:** [MS-WCCE] sections 2.2.2.7.7.1 and 2.2.2.7.7.2; NDES's registry values
-SignatureTemplate, EncryptionTemplate and GeneralPurposeTemplate.
+**Source:** the project's SCEP requirements; Microsoft's own documents were not read.
 """
 
 from __future__ import annotations
