@@ -42,7 +42,7 @@ from pkid.engine.model import (
     CertificateStatus,
     RevocationReason,
 )
-from pkid.engine.ports import InsertCertificate
+from pkid.engine.writes import InsertCertificate
 from pkid.storage.filestore import FileStore
 from tests.storage import samples
 from tests.support.daemon import Daemon, running

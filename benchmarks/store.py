@@ -23,16 +23,16 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from pkid.engine.model import (
-    AuditEvent,
     CertificateRecord,
     CertificateReference,
     TransactionKey,
     TransactionRecord,
     TransactionStatus,
 )
-from pkid.engine.ports import (
+from pkid.engine.ports import CertificateQuery
+from pkid.engine.records import AuditEvent
+from pkid.engine.writes import (
     AppendAudit,
-    CertificateQuery,
     Enqueue,
     InsertCertificate,
     InsertTransaction,

@@ -15,8 +15,8 @@ from pkid.app.client import run_now
 from pkid.crypto.algorithms import signature_algorithm_for
 from pkid.crypto.publickeys import PublicKeyInfo, decode_spki
 from pkid.engine.audit import checkpoint_octets
-from pkid.engine.model import AuditRecord
-from pkid.engine.ports import InsertAuditCheckpoint
+from pkid.engine.records import AuditRecord
+from pkid.engine.writes import InsertAuditCheckpoint
 from pkid.errors import PKIError
 from pkid.storage.reads import StoreReads
 from pkid.storage.rows import encode_event

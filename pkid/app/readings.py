@@ -12,14 +12,9 @@ from typing import Final
 
 from pkid.app import views
 from pkid.app.views import View
-from pkid.engine.model import (
-    ApprovalStatus,
-    AuditRecord,
-    CertificateRecord,
-    CertificateReference,
-    CertificateStatus,
-)
+from pkid.engine.model import CertificateRecord, CertificateReference, CertificateStatus
 from pkid.engine.ports import CertificateQuery
+from pkid.engine.records import ApprovalStatus, AuditRecord
 from pkid.errors import ErrorCode, PKIError
 from pkid.storage.reads import StoreReads
 

@@ -38,6 +38,7 @@ from pkid.app.publishers import PublisherMaterial, Publishers
 from pkid.app.resources import SOCKET
 from pkid.app.serving import Rooms, acme_bases, find_doors, serve
 from pkid.app.settings import Configuration
+from pkid.app.tlscontexts import TLSContexts
 from pkid.app.upstreams import UpstreamMaterial, Upstreams
 from pkid.app.validators import ValidatorMaterial, Validators
 from pkid.engine.aliases import Policies
@@ -51,7 +52,6 @@ from pkid.responders.scep.ndes import NDESResponder
 from pkid.responders.scep.responder import SCEPResponder
 from pkid.responders.status.responder import StatusResponder
 from pkid.storage.directory import make_private_directory, write_atomically
-from pkid.app.tlscontexts import TLSContexts
 
 RUN_DIRECTORY: Final = "run"
 LISTENERS_FILE: Final = "listeners.json"

@@ -12,9 +12,9 @@ from pkid.app.listening import Address, Listeners
 from pkid.app.readme import Doors
 from pkid.app.settings import Listener
 from pkid.app.tables import ACME_SERVICE, EST_SERVICE, SCEP_SERVICE, TCP_SERVICE
+from pkid.app.tlscontexts import TLSContexts
 from pkid.responders.base import Responder
 from pkid.transports.cmptcp import CMPTCPFactory
-from pkid.app.tlscontexts import TLSContexts
 from pkid.transports.connections import ConnectionFactory
 from pkid.transports.connections import Listener as ListenerFacts
 from pkid.transports.est import ESTFront

@@ -13,7 +13,8 @@ from typing import Any
 from pkid.app.kinds import ConfigurationError, Faults
 from pkid.app.settings import Configuration, ValidatorSettings
 from pkid.app.snapshot import read_certificates
-from pkid.engine.ports import ChallengeValidator, Clock
+from pkid.engine.ports import Clock
+from pkid.engine.validation import ChallengeValidator
 from pkid.errors import PKIError
 from pkid.keys.secrets import SecretReference
 from pkid.transports.agents import make_agent

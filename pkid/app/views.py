@@ -12,16 +12,9 @@ from datetime import datetime
 from cryptography import x509
 
 from pkid.asn1.names import Name
-from pkid.engine.model import (
-    ApprovalRequest,
-    AuditRecord,
-    AuthorityRecord,
-    CertificateRecord,
-    Credential,
-    CRLRecord,
-    EndEntity,
-)
+from pkid.engine.model import CertificateRecord, Credential, EndEntity
 from pkid.engine.orders import Account, Order
+from pkid.engine.records import ApprovalRequest, AuditRecord, AuthorityRecord, CRLRecord
 
 View = dict[str, object]
 

@@ -22,12 +22,11 @@ from pkid.engine.orders import (
     Order,
     OrderStatus,
 )
-from pkid.engine.ports import (
-    Clock,
+from pkid.engine.ports import Clock, Store
+from pkid.engine.writes import (
     ConsumeCredential,
     InsertAccount,
     InsertOrder,
-    Store,
     SweepOrders,
     UpdateAccount,
     UpdateIdentifierAuthorization,

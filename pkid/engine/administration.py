@@ -16,30 +16,26 @@ from pkid.engine.conflicts import look_again
 from pkid.engine.credentials import IssuedSecret, NewSecret
 from pkid.engine.enrollment import Enrollment
 from pkid.engine.model import (
-    ApprovalRequest,
-    ApprovalStatus,
-    AuditEvent,
     Credential,
     CredentialKind,
     EndEntity,
     RequestContext,
     TransactionStatus,
 )
-from pkid.engine.ports import (
+from pkid.engine.ports import Clock, SecretBox, Store
+from pkid.engine.records import ApprovalRequest, ApprovalStatus, AuditEvent
+from pkid.engine.transactions import REPLAY_WINDOW
+from pkid.engine.writes import (
     AppendAudit,
-    Clock,
     DeleteCredential,
     InsertCredential,
     InsertEntity,
-    SecretBox,
-    Store,
     UpdateApproval,
     UpdateEntity,
     UpdateTransaction,
     Write,
     WriteConflict,
 )
-from pkid.engine.transactions import REPLAY_WINDOW
 from pkid.errors import ErrorCode, PKIError
 
 MAX_IMPORT_SLICE = 1000

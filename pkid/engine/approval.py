@@ -22,8 +22,6 @@ from pkid.asn1.x509 import (
 from pkid.crypto.possession import SignedPossession
 from pkid.engine.authorization import Grant
 from pkid.engine.model import (
-    ApprovalRequest,
-    ApprovalStatus,
     CertificateReference,
     CredentialBinding,
     DecryptionPossession,
@@ -41,6 +39,7 @@ from pkid.engine.model import (
     VouchedPossession,
 )
 from pkid.engine.policy import CertificatePlan
+from pkid.engine.records import ApprovalRequest, ApprovalStatus
 from pkid.errors import ErrorCode, PKIError
 
 VERSION = 1

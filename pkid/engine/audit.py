@@ -11,12 +11,10 @@ from datetime import datetime
 from typing import Final
 
 from pkid.asn1.constructors import constructor
-from pkid.engine.model import (
-    RequestContext,
-    TransactionKey,
-    make_audit_event,
-)
-from pkid.engine.ports import AppendAudit, InsertAuditCheckpoint, MessageSigner, Store
+from pkid.engine.model import RequestContext, TransactionKey
+from pkid.engine.ports import MessageSigner, Store
+from pkid.engine.records import make_audit_event
+from pkid.engine.writes import AppendAudit, InsertAuditCheckpoint
 from pkid.errors import PKIError
 
 

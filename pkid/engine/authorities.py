@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from pkid.asn1.names import Name
 from pkid.crypto.certificates import Certificate, basic_constraints
 from pkid.crypto.publickeys import PublicKeyInfo
-from pkid.engine.model import AuthorityPhase, AuthorityRecord
 from pkid.engine.policy import IssuerBounds
 from pkid.engine.ports import (
     CertificateSigner,
@@ -24,6 +23,7 @@ from pkid.engine.ports import (
     StatusSigner,
     Store,
 )
+from pkid.engine.records import AuthorityPhase, AuthorityRecord
 from pkid.errors import ErrorCode, PKIError
 
 

@@ -38,12 +38,9 @@ from pkid.engine.credentials import (
 from pkid.engine.enrollment import nothing_more
 from pkid.engine.identification import UnlistedUnitError
 from pkid.engine.model import (
-    AuditRecord,
-    AuthorityRecord,
     CertificateRecord,
     CertificateReference,
     CredentialKind,
-    CRLRecord,
     EnrollmentRequest,
     Issued,
     Outcome,
@@ -53,16 +50,16 @@ from pkid.engine.model import (
     TransactionKey,
     TransactionRecord,
 )
-from pkid.engine.ports import (
+from pkid.engine.ports import CertificateQuery, Publisher
+from pkid.engine.records import AuditRecord, AuthorityRecord, CRLRecord
+from pkid.engine.rooms import Rooms
+from pkid.engine.writes import (
     AppendAudit,
-    CertificateQuery,
     InsertTransaction,
-    Publisher,
     SweepTransactions,
     UpdateTransaction,
     Write,
 )
-from pkid.engine.rooms import Rooms
 from pkid.errors import ErrorCode, PKIError
 
 T = TypeVar("T")

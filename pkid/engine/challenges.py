@@ -20,7 +20,8 @@ from pkid.engine.model import (
     CredentialKind,
     RequestContext,
 )
-from pkid.engine.ports import Clock, DeleteCredential, Store
+from pkid.engine.ports import Clock, Store
+from pkid.engine.writes import DeleteCredential
 from pkid.errors import ErrorCode, PKIError
 
 #: How long a challenge that ran out is still known, to tell a late one from a guess.

@@ -13,7 +13,6 @@ from datetime import datetime
 
 from pkid.engine import audit
 from pkid.engine.model import (
-    ApprovalStatus,
     CertificateRecord,
     CertificateStatus,
     RequestContext,
@@ -24,16 +23,17 @@ from pkid.engine.model import (
     TransactionStatus,
     UpdateState,
 )
-from pkid.engine.ports import (
-    Store,
+from pkid.engine.ports import Store
+from pkid.engine.records import ApprovalStatus
+from pkid.engine.renewal import update_of_abandoned, update_of_replaced
+from pkid.engine.transactions import REPLAY_WINDOW
+from pkid.engine.writes import (
     UpdateApproval,
     UpdateCertificate,
     UpdateTransaction,
     Write,
     WriteConflict,
 )
-from pkid.engine.renewal import update_of_abandoned, update_of_replaced
-from pkid.engine.transactions import REPLAY_WINDOW
 from pkid.errors import ErrorCode, PKIError
 
 SWEEP_SLICE = 200

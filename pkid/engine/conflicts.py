@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from pkid.engine.ports import WriteConflict
+from pkid.engine.writes import WriteConflict
 
 T = TypeVar("T")
 

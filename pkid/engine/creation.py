@@ -29,12 +29,9 @@ from pkid.engine.authorities import (
 )
 from pkid.engine.enrollment import Enrollment
 from pkid.engine.model import (
-    AuthorityPhase,
-    AuthorityRecord,
     CertificateStatus,
     EnrollmentRequest,
     Issued,
-    KeyHandleRecord,
     Outcome,
     RequestContext,
     RequestedCertificate,
@@ -43,15 +40,9 @@ from pkid.engine.model import (
     SystemPossession,
     TransactionKey,
 )
-from pkid.engine.ports import (
-    CertificateQuery,
-    Clock,
-    InsertAuthority,
-    InsertKeyHandle,
-    KeyStore,
-    Store,
-    Write,
-)
+from pkid.engine.ports import CertificateQuery, Clock, KeyStore, Store
+from pkid.engine.records import AuthorityPhase, AuthorityRecord, KeyHandleRecord
+from pkid.engine.writes import InsertAuthority, InsertKeyHandle, Write
 from pkid.errors import ErrorCode, PKIError
 
 DAEMON = Requester(kind=RequesterKind.SYSTEM, identity="system:daemon")

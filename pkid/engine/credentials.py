@@ -22,7 +22,8 @@ from pkid.engine.model import (
     Requester,
     RequesterKind,
 )
-from pkid.engine.ports import RecordFailure, SecretBox
+from pkid.engine.ports import SecretBox
+from pkid.engine.writes import RecordFailure
 from pkid.errors import ErrorCode, PKIError
 
 FAILURES_BEFORE_LOCK = 10

@@ -39,8 +39,10 @@ from pkid.engine import audit
 from pkid.engine.aliases import AuthoritySettings, Policies
 from pkid.engine.authorities import Authorities, Authority
 from pkid.engine.crlplaces import crl_path
-from pkid.engine.model import CRLEntries, CRLHead, CRLRecord, RequestContext
-from pkid.engine.ports import Clock, Enqueue, InsertCRL, Store, Workers
+from pkid.engine.model import RequestContext
+from pkid.engine.ports import Clock, Store, Workers
+from pkid.engine.records import CRLEntries, CRLHead, CRLRecord
+from pkid.engine.writes import Enqueue, InsertCRL
 from pkid.errors import ErrorCode, PKIError
 
 FULL_TASK: Final = "crl"

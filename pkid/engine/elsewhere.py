@@ -25,26 +25,23 @@ from pkid.engine.model import (
     CertificateReference,
     CertificateStatus,
     EnrollmentRequest,
-    KeyHandleRecord,
     RequestContext,
     RevocationReason,
     StateEncoder,
     TransactionRecord,
     TransactionStatus,
 )
-from pkid.engine.ports import (
-    Clock,
+from pkid.engine.ports import Clock, KeyStore, MessageSigner, Store
+from pkid.engine.records import KeyHandleRecord
+from pkid.engine.transactions import REPLAY_WINDOW
+from pkid.engine.writes import (
     InsertCertificate,
     InsertKeyHandle,
     InsertTransaction,
-    KeyStore,
-    MessageSigner,
-    Store,
     UpdateCertificate,
     UpdateTransaction,
     Write,
 )
-from pkid.engine.transactions import REPLAY_WINDOW
 from pkid.errors import ErrorCode, PKIError
 
 T = TypeVar("T")

@@ -34,8 +34,6 @@ from pkid.engine.handingon import HandingOn, entity_writes
 from pkid.engine.issuance import Issuance
 from pkid.engine.keyarchive import KeyArchive
 from pkid.engine.model import (
-    ApprovalRequest,
-    ArchivedKey,
     CertificateRecord,
     CertificateReference,
     CertificateStatus,
@@ -54,22 +52,21 @@ from pkid.engine.model import (
     make_issued,
 )
 from pkid.engine.policy import CertificatePlan, plan_certificate
-from pkid.engine.ports import (
-    Clock,
+from pkid.engine.ports import Clock, KeyStore, Store
+from pkid.engine.records import ApprovalRequest, ArchivedKey
+from pkid.engine.renewal import update_of_replaced
+from pkid.engine.writes import (
     ConsumeCredential,
     InsertApproval,
     InsertArchivedKey,
     InsertCertificate,
     InsertTransaction,
-    KeyStore,
-    Store,
     UpdateApproval,
     UpdateCertificate,
     UpdateTransaction,
     Write,
     WriteConflict,
 )
-from pkid.engine.renewal import update_of_replaced
 from pkid.errors import ErrorCode, PKIError
 
 ID_OCTETS = 10

@@ -22,16 +22,10 @@ from pkid.crypto.requests import certification_request_info
 from pkid.crypto.signatures import encode_signed
 from pkid.engine import audit
 from pkid.engine.authorities import Authorities
-from pkid.engine.model import AuthorityRecord, KeyHandleRecord, RequestContext
-from pkid.engine.ports import (
-    Clock,
-    InsertAuthority,
-    InsertKeyHandle,
-    KeyStore,
-    Store,
-    UpdateAuthority,
-    Write,
-)
+from pkid.engine.model import RequestContext
+from pkid.engine.ports import Clock, KeyStore, Store
+from pkid.engine.records import AuthorityRecord, KeyHandleRecord
+from pkid.engine.writes import InsertAuthority, InsertKeyHandle, UpdateAuthority, Write
 from pkid.errors import ErrorCode, PKIError
 
 PURPOSE = "certificate-signing"

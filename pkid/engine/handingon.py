@@ -17,7 +17,6 @@ from pkid.engine.aliases import Alias, Policies
 from pkid.engine.authorization import Grant
 from pkid.engine.clockguard import ClockGuard
 from pkid.engine.model import (
-    ApprovalRequest,
     EnrollmentRequest,
     Outcome,
     Pending,
@@ -26,12 +25,12 @@ from pkid.engine.model import (
     TransactionStatus,
 )
 from pkid.engine.policy import CertificatePlan
-from pkid.engine.ports import (
-    Clock,
+from pkid.engine.ports import Clock, Store
+from pkid.engine.records import ApprovalRequest
+from pkid.engine.writes import (
     ConsumeCredential,
     InsertEntity,
     InsertTransaction,
-    Store,
     UpdateApproval,
     UpdateEntity,
     UpdateTransaction,

@@ -29,24 +29,15 @@ from pkid.crypto.publickeys import PublicKeyInfo, decode_spki
 from pkid.engine import audit
 from pkid.engine.aliases import Alias, KeyRecovery
 from pkid.engine.model import (
-    ArchivedKey,
     EndEntity,
     EntityStatus,
-    KeyHandleRecord,
     RequestContext,
     Requester,
     TransactionRecord,
 )
-from pkid.engine.ports import (
-    Clock,
-    Decapsulation,
-    InsertKeyHandle,
-    InsertTransaction,
-    KeyStore,
-    Store,
-    UpdateEntity,
-    Write,
-)
+from pkid.engine.ports import Clock, Decapsulation, KeyStore, Store
+from pkid.engine.records import ArchivedKey, KeyHandleRecord
+from pkid.engine.writes import InsertKeyHandle, InsertTransaction, UpdateEntity, Write
 from pkid.errors import ErrorCode, PKIError
 
 #: Long-lived secrets: the key that guards them withstands a quantum computer.

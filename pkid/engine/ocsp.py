@@ -31,7 +31,6 @@ from pkid.engine.aliases import AuthoritySettings, OCSPMode, Policies, UnknownSe
 from pkid.engine.authorities import Authorities, Authority
 from pkid.engine.creation import Creation, ServiceCertificate
 from pkid.engine.model import (
-    AuthorityPhase,
     CertificateReference,
     CertificateState,
     CertificateStatus,
@@ -39,6 +38,7 @@ from pkid.engine.model import (
     RevocationReason,
 )
 from pkid.engine.ports import Clock, KeyStore, StatusSigner, Store
+from pkid.engine.records import AuthorityPhase
 from pkid.errors import ErrorCode, PKIError
 
 PROFILE: Final = "ocsp"

@@ -148,8 +148,7 @@ class IdentifierAuthorization:
     def with_challenge(self, changed: Challenge) -> IdentifierAuthorization:
         """The same with one challenge replaced by what became of it."""
         challenges = tuple(
-            changed if one.kind == changed.kind else one
-            for one in self.challenges
+            changed if one.kind == changed.kind else one for one in self.challenges
         )
         return replace(self, challenges=challenges)
 

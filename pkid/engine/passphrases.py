@@ -16,14 +16,8 @@ from twisted.internet.defer import Deferred
 from pkid.engine import audit, credentials
 from pkid.engine.credentials import NewSecret
 from pkid.engine.model import CredentialKind, RequestContext, Requester
-from pkid.engine.ports import (
-    Clock,
-    DeleteCredential,
-    InsertCredential,
-    SecretBox,
-    Store,
-    Write,
-)
+from pkid.engine.ports import Clock, SecretBox, Store
+from pkid.engine.writes import DeleteCredential, InsertCredential, Write
 from pkid.errors import ErrorCode, PKIError
 
 

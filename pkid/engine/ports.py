@@ -8,7 +8,7 @@ decision and makes them durable together or not at all.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -16,332 +16,37 @@ from twisted.internet.defer import Deferred
 
 from pkid.asn1.x509 import AlgorithmIdentifier
 from pkid.engine.model import (
-    ApprovalRequest,
-    ApprovalStatus,
-    ArchivedKey,
-    AuditEvent,
-    AuditRecord,
-    AuthorityPhase,
-    AuthorityRecord,
     CertificateRecord,
     CertificateReference,
     CertificateState,
     CertificateStatus,
     Credential,
     CredentialKind,
-    CRLEntries,
-    CRLHead,
-    CRLRecord,
     EndEntity,
     GeneratedKey,
-    KeyHandleRecord,
     PreparedCertificate,
-    RevocationReason,
     TransactionKey,
     TransactionRecord,
     TransactionStatus,
-    UpdateState,
 )
 from pkid.engine.orders import Account, Identifier, IdentifierAuthorization, Order
-from pkid.errors import ErrorCode, PKIError
+from pkid.engine.records import (
+    ApprovalRequest,
+    ApprovalStatus,
+    ArchivedKey,
+    AuditRecord,
+    AuthorityRecord,
+    CRLEntries,
+    CRLHead,
+    CRLRecord,
+    KeyHandleRecord,
+)
+from pkid.engine.writes import InsertAuditCheckpoint, Write
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 # --- writes --------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class InsertCertificate:
-    """A new certificate; conflicts on (authority, serial)."""
-
-    record: CertificateRecord
-    der: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateCertificate:
-    """Change of status; conflicts unless status and update state are as expected.
-
-    :ivar released_at: when a held certificate is released, for delta CRLs.
-    """
-
-    reference: CertificateReference
-    expected_status: CertificateStatus
-    expected_update_state: UpdateState
-    status: CertificateStatus
-    update_state: UpdateState
-    reason: RevocationReason | None = None
-    revoked_at: datetime | None = None
-    invalidity_at: datetime | None = None
-    released_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class InsertTransaction:
-    """A new transaction; conflicts on its key."""
-
-    record: TransactionRecord
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateTransaction:
-    """Compare-and-swap on ``expected_version``; the version rises by one."""
-
-    key: TransactionKey
-    expected_version: int
-    status: TransactionStatus
-    due: datetime
-    state: bytes
-    certificate: CertificateReference | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SweepTransactions:
-    """Forget finished transactions (DONE, REJECTED, EXPIRED) due before ``before``.
-
-    At most ``limit`` of them; never conflicts.
-    """
-
-    before: datetime
-    limit: int
-
-
-@dataclass(frozen=True, slots=True)
-class ConsumeCredential:
-    """One use of a credential; conflicts when none is left or it expired at ``at``."""
-
-    id: int
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class InsertCredential:
-    """A new credential (its ``id`` is drawn by the caller); conflicts on reference."""
-
-    credential: Credential
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteCredential:
-    """Remove a credential; conflicts when it is not there."""
-
-    id: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordFailure:
-    """A failed authentication: sets the counter and the lock."""
-
-    id: int
-    failures: int
-    locked_until: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class InsertEntity:
-    """A new end entity; conflicts on its name."""
-
-    entity: EndEntity
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateEntity:
-    """Replace an entity; conflicts unless the stored version is ``entity.version``.
-
-    The stored version becomes ``entity.version + 1``.
-    """
-
-    entity: EndEntity
-
-
-@dataclass(frozen=True, slots=True)
-class InsertApproval:
-    """A new approval request."""
-
-    approval: ApprovalRequest
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateApproval:
-    """Replace an approval request; conflicts unless versions agree, as entities."""
-
-    approval: ApprovalRequest
-
-
-@dataclass(frozen=True, slots=True)
-class AppendAudit:
-    """One audit event; the store numbers and chains it."""
-
-    event: AuditEvent
-
-
-@dataclass(frozen=True, slots=True)
-class InsertAuditCheckpoint:
-    """A signature over the audit head (sequence and digest)."""
-
-    sequence: int
-    digest: bytes
-    signature: bytes
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Enqueue:
-    """One publication task: ``kind`` ("crl" ...), ``subject`` names it."""
-
-    kind: str
-    subject: str
-
-
-@dataclass(frozen=True, slots=True)
-class AdvancePublisher:
-    """A publisher has done all tasks of the outbox up to this one; never conflicts."""
-
-    name: str
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class RetainPublishers:
-    """Forget how far all other publishers came: nobody waits for them."""
-
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class InsertAuthority:
-    """A new authority; conflicts on its name."""
-
-    record: AuthorityRecord
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateAuthority:
-    """Replace certificate, chain, phase and links; conflicts unless in that phase."""
-
-    record: AuthorityRecord
-    expected_phase: AuthorityPhase
-
-
-@dataclass(frozen=True, slots=True)
-class InsertCRL:
-    """A CRL; conflicts unless its number is above all earlier ones of the authority.
-
-    A full one lets go of the released entries that are not on it any more.
-
-    :ivar delta: the delta CRL of the same number, made at the same time.
-    """
-
-    record: CRLRecord
-    delta: CRLRecord | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class InsertArchivedKey:
-    """An archived private key; conflicts on the certificate."""
-
-    record: ArchivedKey
-
-
-@dataclass(frozen=True, slots=True)
-class InsertKeyHandle:
-    """A key of ours; conflicts on its name and on its public key (SEC-111)."""
-
-    record: KeyHandleRecord
-
-
-@dataclass(frozen=True, slots=True)
-class InsertAccount:
-    """A new account; conflicts on its id, and on its key at the same entrance."""
-
-    account: Account
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateAccount:
-    """Replace an account; conflicts unless versions agree, as entities.
-
-    Conflicts too when another account at the entrance has its key.
-    """
-
-    account: Account
-
-
-@dataclass(frozen=True, slots=True)
-class InsertOrder:
-    """A new order with authorizations that are new; None: these alone."""
-
-    order: Order | None
-    authorizations: tuple[IdentifierAuthorization, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateOrder:
-    """Replace an order; conflicts unless versions agree, as entities."""
-
-    order: Order
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateIdentifierAuthorization:
-    """Replace an authorization; conflicts unless versions agree, as entities."""
-
-    authorization: IdentifierAuthorization
-
-
-@dataclass(frozen=True, slots=True)
-class SweepOrders:
-    """Forget orders and authorizations that expired before ``before``.
-
-    At most ``limit`` of each; never conflicts.
-    """
-
-    before: datetime
-    limit: int
-
-
-Write = (
-    InsertCertificate
-    | UpdateCertificate
-    | InsertTransaction
-    | UpdateTransaction
-    | SweepTransactions
-    | ConsumeCredential
-    | InsertCredential
-    | DeleteCredential
-    | RecordFailure
-    | InsertEntity
-    | UpdateEntity
-    | InsertApproval
-    | UpdateApproval
-    | AppendAudit
-    | InsertAuditCheckpoint
-    | Enqueue
-    | AdvancePublisher
-    | RetainPublishers
-    | InsertAuthority
-    | UpdateAuthority
-    | InsertCRL
-    | InsertKeyHandle
-    | InsertArchivedKey
-    | InsertAccount
-    | UpdateAccount
-    | InsertOrder
-    | UpdateOrder
-    | UpdateIdentifierAuthorization
-    | SweepOrders
-)
-
-
-class WriteConflict(PKIError):
-    """A write met a state it did not expect; nothing of its unit was stored."""
-
-    def __init__(self, write: Write) -> None:
-        super().__init__(
-            ErrorCode.CONFLICT, "the state changed meanwhile", retry_after=1
-        )
-        self.write = write
 
 
 # --- store ---------------------------------------------------------------------
@@ -755,56 +460,6 @@ class Publisher(Protocol):
 # --- validators ------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChallengeQuestion:
-    """A request whose challenge another service knows.
-
-    :ivar transaction: the client's transactionID, as text.
-    :ivar request: PKCS #10, DER; it holds the challenge too.
-    :ivar alias: the entrance, and ``peer`` the address, through which it came.
-    """
-
-    transaction: str
-    request: bytes = field(repr=False)
-    challenge: str = field(repr=False)
-    alias: str
-    peer: str
-
-
-class ChallengeValidator(Protocol):
-    """A service that knows challenges, and is told what became of the requests."""
-
-    @property
-    def name(self) -> str:
-        """As configured."""
-        ...
-
-    async def validate(self, question: ChallengeQuestion) -> None:
-        """Ask whether the challenge is good for this request.
-
-        :raises PKIError: ``NOT_AUTHORIZED`` when it says no; ``UNAVAILABLE`` when it
-            does not say yes, for whatever reason.
-        """
-        ...
-
-    async def issued(
-        self, question: ChallengeQuestion, certificate: bytes, issuer: bytes
-    ) -> None:
-        """Tell that the certificate was issued.
-
-        :param issuer: certificate of the CA, DER.
-        :raises PKIError: ``UNAVAILABLE``.
-        """
-        ...
-
-    async def failed(self, question: ChallengeQuestion, error: PKIError) -> None:
-        """Tell that the request was refused after its challenge was found good.
-
-        :raises PKIError: ``UNAVAILABLE``.
-        """
-        ...
-
-
 # --- the rest ------------------------------------------------------------------
 
 
@@ -841,44 +496,3 @@ class Workers(Protocol):
 
 
 # --- control of identifiers ------------------------------------------------------
-
-
-class ControlError(PKIError):
-    """Control of an identifier was not shown.
-
-    :ivar kind: "dns", "connection", "tls", "unauthorized", "incorrectResponse", "caa".
-    """
-
-    def __init__(self, kind: str, detail: str) -> None:
-        super().__init__(ErrorCode.NOT_AUTHORIZED, detail)
-        self.kind = kind
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ControlQuestion:
-    """What a client says it has put where only who controls the identifier can.
-
-    :ivar method: "http-01", "dns-01", "tls-alpn-01".
-    :ivar key_authorization: token and thumbprint of the account's key.
-    """
-
-    method: str
-    identifier: Identifier
-    token: str
-    key_authorization: str
-
-
-class ControlProver(Protocol):
-    """Looks from outside whether somebody controls an identifier."""
-
-    def prove(self, question: ControlQuestion) -> Deferred[None]:
-        """Fire when control is shown; bounded in time.
-
-        :raises ControlError: when it is not.
-        """
-
-    def patience(self, work: Deferred[None]) -> Deferred[None]:
-        """Fire when the work is done, or after the moment that a client waits."""
-
-    def pause(self, seconds: float) -> Deferred[None]:
-        """Fire after some seconds."""

@@ -15,14 +15,8 @@ from typing import Final
 from pkid.asn1.cms.signed import encode_certs_only
 from pkid.engine.crl import DELTA_TASK, FULL_TASK
 from pkid.engine.crlplaces import crl_path
-from pkid.engine.ports import (
-    AdvancePublisher,
-    Clock,
-    OutboxTask,
-    Publisher,
-    RetainPublishers,
-    Store,
-)
+from pkid.engine.ports import Clock, OutboxTask, Publisher, Store
+from pkid.engine.writes import AdvancePublisher, RetainPublishers
 from pkid.errors import PKIError
 
 SLICE: Final = 100

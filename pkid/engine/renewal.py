@@ -14,7 +14,7 @@ from pkid.engine.model import (
     RevocationReason,
     UpdateState,
 )
-from pkid.engine.ports import UpdateCertificate
+from pkid.engine.writes import UpdateCertificate
 
 
 def update_of_replaced(

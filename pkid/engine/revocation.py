@@ -23,9 +23,9 @@ from pkid.engine.model import (
     TransactionRecord,
     UpdateState,
 )
-from pkid.engine.ports import (
+from pkid.engine.ports import Store
+from pkid.engine.writes import (
     InsertTransaction,
-    Store,
     UpdateCertificate,
     Write,
     WriteConflict,

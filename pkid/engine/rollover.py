@@ -18,13 +18,10 @@ from pkid.crypto.certificates import Certificate
 from pkid.engine import audit
 from pkid.engine.authorities import Authorities, Authority
 from pkid.engine.creation import CACertificate, Creation, NewAuthority
-from pkid.engine.model import (
-    AuthorityPhase,
-    AuthorityRecord,
-    Issued,
-    RequestContext,
-)
-from pkid.engine.ports import Clock, Store, UpdateAuthority, Write
+from pkid.engine.model import Issued, RequestContext
+from pkid.engine.ports import Clock, Store
+from pkid.engine.records import AuthorityPhase, AuthorityRecord
+from pkid.engine.writes import UpdateAuthority, Write
 from pkid.errors import ErrorCode, PKIError
 
 LINK_PROFILE: Final = "ca-link"

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from pkid.engine.model import CRLEntries
+from pkid.engine.records import CRLEntries
 from pkid.errors import ErrorCode, PKIError
 from pkid.storage import rows
 from pkid.storage.connections import connect_reader

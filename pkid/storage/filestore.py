@@ -15,8 +15,8 @@ from typing import Final
 
 from twisted.internet.defer import Deferred
 
-from pkid.engine.model import CRLEntries
-from pkid.engine.ports import Write
+from pkid.engine.records import CRLEntries
+from pkid.engine.writes import Write
 from pkid.errors import ErrorCode, PKIError
 from pkid.storage.backup import copy_database
 from pkid.storage.connections import connect_reader, connect_writer

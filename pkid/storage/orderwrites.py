@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from pkid.engine.orders import Account, IdentifierAuthorization, Order
-from pkid.engine.ports import (
+from pkid.engine.writes import (
     InsertAccount,
     InsertOrder,
     SweepOrders,

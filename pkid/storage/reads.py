@@ -16,25 +16,28 @@ from typing import Final
 from twisted.logger import Logger
 
 from pkid.engine.model import (
-    ApprovalRequest,
-    ApprovalStatus,
-    ArchivedKey,
-    AuditRecord,
-    AuthorityRecord,
     CertificateRecord,
     CertificateReference,
     CertificateState,
     Credential,
     CredentialKind,
-    CRLHead,
-    CRLRecord,
     EndEntity,
-    KeyHandleRecord,
     TransactionKey,
     TransactionRecord,
     TransactionStatus,
 )
-from pkid.engine.ports import CertificateQuery, InsertAuditCheckpoint, OutboxTask
+from pkid.engine.ports import CertificateQuery, OutboxTask
+from pkid.engine.records import (
+    ApprovalRequest,
+    ApprovalStatus,
+    ArchivedKey,
+    AuditRecord,
+    AuthorityRecord,
+    CRLHead,
+    CRLRecord,
+    KeyHandleRecord,
+)
+from pkid.engine.writes import InsertAuditCheckpoint
 from pkid.errors import ErrorCode, PKIError
 from pkid.storage import rows
 from pkid.storage.certificatesearch import certificate_statement

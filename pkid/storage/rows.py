@@ -16,13 +16,6 @@ from typing import Any, Final
 
 from pkid.asn1 import der
 from pkid.engine.model import (
-    ApprovalRequest,
-    ApprovalStatus,
-    ArchivedKey,
-    AuditEvent,
-    AuditRecord,
-    AuthorityPhase,
-    AuthorityRecord,
     CertificateRecord,
     CertificateReference,
     CertificateState,
@@ -30,11 +23,8 @@ from pkid.engine.model import (
     Credential,
     CredentialBinding,
     CredentialKind,
-    CRLHead,
-    CRLRecord,
     EndEntity,
     EntityStatus,
-    KeyHandleRecord,
     RevocationReason,
     TransactionKey,
     TransactionRecord,
@@ -45,6 +35,18 @@ from pkid.engine.model import (
     make_credential,
     make_end_entity,
     make_transaction_record,
+)
+from pkid.engine.records import (
+    ApprovalRequest,
+    ApprovalStatus,
+    ArchivedKey,
+    AuditEvent,
+    AuditRecord,
+    AuthorityPhase,
+    AuthorityRecord,
+    CRLHead,
+    CRLRecord,
+    KeyHandleRecord,
 )
 from pkid.errors import ErrorCode, PKIError
 

@@ -24,7 +24,7 @@ from typing import Final
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 
-from pkid.engine.ports import (
+from pkid.engine.writes import (
     AdvancePublisher,
     AppendAudit,
     InsertAuditCheckpoint,

@@ -20,7 +20,7 @@ from pkid.engine.model import (
     CertificateStatus,
     RevocationReason,
 )
-from pkid.engine.ports import (
+from pkid.engine.writes import (
     AdvancePublisher,
     AppendAudit,
     ConsumeCredential,

@@ -102,9 +102,7 @@ class _Handshake(Protocol):
         if not self._done.called:
             self._done.callback((certificate.public_bytes(Encoding.DER), protocol))
 
-    def connectionLost(
-        self, reason: Failure = connectionDone
-    ) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         if not self._done.called:
             detail = f"no TLS: {reason.getErrorMessage()}"
             self._done.errback(ConnectError(string=detail))

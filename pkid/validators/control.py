@@ -22,7 +22,7 @@ from twisted.internet.task import deferLater
 
 from pkid.asn1 import der
 from pkid.engine.orders import Identifier
-from pkid.engine.ports import ControlError, ControlQuestion
+from pkid.engine.validation import ControlError, ControlQuestion
 from pkid.validators.addresses import AddressRules
 
 PATH: Final = "/.well-known/acme-challenge/"

@@ -26,7 +26,8 @@ from typing import Final
 from urllib.parse import quote, urlencode
 
 from pkid.crypto.certificates import Certificate
-from pkid.engine.ports import ChallengeQuestion, Clock
+from pkid.engine.ports import Clock
+from pkid.engine.validation import ChallengeQuestion
 from pkid.errors import ErrorCode, PKIError
 from pkid.validators.calls import JSON, ServiceAnswer, ServiceCalls, unavailable
 

@@ -14,7 +14,7 @@ from twisted.names import dns
 from twisted.names.client import Resolver
 from twisted.names.error import DNSNameError, DomainError, ResolverError
 
-from pkid.engine.ports import ControlError
+from pkid.engine.validation import ControlError
 
 TIMEOUTS: Final = (1, 2, 2)
 MAX_RECORDS: Final = 100

@@ -23,7 +23,8 @@ import hmac
 import json
 from typing import Final
 
-from pkid.engine.ports import ChallengeQuestion, Clock
+from pkid.engine.ports import Clock
+from pkid.engine.validation import ChallengeQuestion
 from pkid.errors import ErrorCode, PKIError
 from pkid.validators.calls import JSON, ServiceCalls, unavailable
 

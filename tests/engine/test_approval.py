@@ -12,8 +12,6 @@ from pkid.engine.aliases import ApprovalRule
 from pkid.engine.approval import decode_enrollment, encode_enrollment
 from pkid.engine.confirmation import Confirmation
 from pkid.engine.model import (
-    ApprovalRequest,
-    ApprovalStatus,
     EnrollmentRequest,
     Issued,
     Pending,
@@ -24,6 +22,7 @@ from pkid.engine.model import (
     TransactionKey,
     VouchedPossession,
 )
+from pkid.engine.records import ApprovalRequest, ApprovalStatus
 from pkid.errors import ErrorCode, PKIError
 from tests.engine.world import CMP, START, World, result_of
 

@@ -24,9 +24,10 @@ from pkid.engine.model import (
     RevocationReason,
     TransactionKey,
 )
-from pkid.engine.ports import (
+from pkid.engine.ports import CertificateQuery
+from pkid.engine.revocation import RevocationRequest
+from pkid.engine.writes import (
     AppendAudit,
-    CertificateQuery,
     DeleteCredential,
     InsertApproval,
     InsertCertificate,
@@ -38,7 +39,6 @@ from pkid.engine.ports import (
     UpdateTransaction,
     Write,
 )
-from pkid.engine.revocation import RevocationRequest
 from pkid.errors import ErrorCode, PKIError
 from pkid.storage.filestore import ReadOnlyStore
 from tests.engine.world import CMP, OPERATOR, OPERATOR_REQUESTER, World, result_of

@@ -16,7 +16,7 @@ from pkid.engine.credentials import (
     SharedSecret,
 )
 from pkid.engine.model import CredentialKind, EndEntity, EntityStatus
-from pkid.engine.ports import Write
+from pkid.engine.writes import Write
 from pkid.errors import ErrorCode, PKIError
 from tests.engine.world import CMP, OPERATOR, START, World, result_of
 

@@ -21,7 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hypothesis.strategies import integers, sampled_from
 
 from pkid.engine.aliases import AuthoritySettings
-from pkid.engine.model import CertificateStatus, CRLRecord, Issued, RevocationReason
+from pkid.engine.model import CertificateStatus, Issued, RevocationReason
+from pkid.engine.records import CRLRecord
 from pkid.engine.revocation import RevocationRequest
 from tests.engine.world import CMP, OPERATOR_REQUESTER, World, result_of
 

@@ -10,7 +10,8 @@ from cryptography import x509
 from twisted.internet.defer import Deferred
 
 from pkid.engine.aliases import AuthoritySettings
-from pkid.engine.model import CRLRecord, Issued, RevocationReason
+from pkid.engine.model import Issued, RevocationReason
+from pkid.engine.records import CRLRecord
 from pkid.engine.revocation import RevocationRequest
 from pkid.errors import ErrorCode, PKIError
 from tests.engine.world import (

@@ -8,7 +8,8 @@ import pytest
 from cryptography import x509
 from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store
 
-from pkid.engine.model import AuthorityPhase, AuthorityRecord, CertificateReference
+from pkid.engine.model import CertificateReference
+from pkid.engine.records import AuthorityPhase, AuthorityRecord
 from pkid.errors import ErrorCode, PKIError
 from tests.engine.world import CMP, OPERATOR, World, result_of
 

@@ -20,8 +20,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from pkid.engine.aliases import Alias
 from pkid.engine.credentials import NewSecret
 from pkid.engine.model import CredentialBinding, CredentialKind
-from pkid.engine.ports import ControlError, ControlQuestion
 from pkid.engine.profiles import EndEntityProfile
+from pkid.engine.validation import ControlError, ControlQuestion
 from pkid.messages.jose import encode_base64url, encode_json
 from pkid.responders.acme.aliases import ACMEAlias
 from pkid.responders.acme.responder import ACMEResponder

@@ -18,8 +18,9 @@ from pkid.engine.aliases import Alias, Authentication
 from pkid.engine.credentials import NewSecret
 from pkid.engine.exchange import ExchangeIdentity, ExchangeKind
 from pkid.engine.model import CertificateRecord, CredentialKind, RequestContext
-from pkid.engine.ports import CertificateQuery, ChallengeValidator
+from pkid.engine.ports import CertificateQuery
 from pkid.engine.profiles import CertificateProfile
+from pkid.engine.validation import ChallengeValidator
 from pkid.responders.base import Exchange, Peer, Reply
 from pkid.responders.scep.aliases import SCEPAlias
 from pkid.responders.scep.responder import SCEPResponder

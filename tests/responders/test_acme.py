@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.internet.defer import Deferred
 
-from pkid.engine.ports import ControlError
+from pkid.engine.validation import ControlError
 from pkid.errors import ErrorCode
 from pkid.messages.jose import encode_base64url
 from pkid.responders.acme.failures import PROBLEMS

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from pkid.asn1 import oids
 from pkid.engine.aliases import ApprovalRule
 from pkid.engine.model import CertificateStatus, CredentialKind
-from pkid.engine.ports import UpdateApproval, UpdateTransaction, Write
+from pkid.engine.writes import UpdateApproval, UpdateTransaction, Write
 from pkid.errors import ErrorCode, PKIError
 from pkid.messages.cmp.body import (
     BodyType,

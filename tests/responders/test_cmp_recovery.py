@@ -26,7 +26,8 @@ from pkid.asn1.cms.enveloped import AuthEnvelopedData
 from pkid.crypto.certificates import Certificate
 from pkid.crypto.envelope import PasswordRecipient, Recipient, encrypt, recipient_of
 from pkid.engine.aliases import KeyRecovery
-from pkid.engine.model import ArchivedKey, EntityStatus, PossessionMethod
+from pkid.engine.model import EntityStatus, PossessionMethod
+from pkid.engine.records import ArchivedKey
 from pkid.errors import ErrorCode, PKIError
 from pkid.messages.cmp.body import BodyType
 from pkid.messages.cmp.recovery import KeyRecRepContent

@@ -20,12 +20,12 @@ from pkid.crypto.extensions import subject_alternative_name
 from pkid.crypto.signatures import sign
 from pkid.engine.aliases import Mode
 from pkid.engine.model import (
-    AuditEvent,
     CertificateStatus,
     EndEntity,
     EntityStatus,
     TransactionStatus,
 )
+from pkid.engine.records import AuditEvent
 from pkid.errors import ErrorCode, PKIError
 from pkid.messages.cmp.body import (
     BodyType,

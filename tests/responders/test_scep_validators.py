@@ -13,7 +13,7 @@ import pytest
 
 from pkid.engine.credentials import NewSecret
 from pkid.engine.model import CredentialKind
-from pkid.engine.ports import ChallengeQuestion
+from pkid.engine.validation import ChallengeQuestion
 from pkid.errors import ErrorCode, PKIError
 from pkid.responders.base import Exchange, Peer, Reply
 from pkid.responders.scep.ndes import NDESResponder

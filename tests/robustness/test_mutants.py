@@ -77,7 +77,7 @@ WAITING = (
     'cmp.alias.waiting = { authority = "issuing", approval = "operator", '
     'authenticate = ["mac", "certificate"], key_generation = true, '
     'key_archive = true, key_recovery = "self", kem = true, agreement = true, '
-    'encrypted_value = true, maximum_iterations = 5000, '
+    "encrypted_value = true, maximum_iterations = 5000, "
     'possession = ["signature", "encrypted-certificate", "challenge", '
     '"agreed-mac", "encrypted-key"] }'
 )

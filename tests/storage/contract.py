@@ -15,8 +15,6 @@ import pytest
 
 from pkid.crypto.crls import encode_crl_entry
 from pkid.engine.model import (
-    ApprovalStatus,
-    AuthorityPhase,
     CertificateReference,
     CertificateState,
     CertificateStatus,
@@ -26,10 +24,11 @@ from pkid.engine.model import (
     TransactionStatus,
     UpdateState,
 )
-from pkid.engine.ports import (
+from pkid.engine.ports import CertificateQuery, Store
+from pkid.engine.records import ApprovalStatus, AuthorityPhase
+from pkid.engine.writes import (
     AdvancePublisher,
     AppendAudit,
-    CertificateQuery,
     ConsumeCredential,
     DeleteCredential,
     Enqueue,
@@ -45,7 +44,6 @@ from pkid.engine.ports import (
     InsertTransaction,
     RecordFailure,
     RetainPublishers,
-    Store,
     SweepTransactions,
     UpdateApproval,
     UpdateAuthority,

@@ -20,10 +20,10 @@ from pkid.engine.orders import (
     Order,
     OrderStatus,
 )
-from pkid.engine.ports import (
+from pkid.engine.ports import Store
+from pkid.engine.writes import (
     InsertAccount,
     InsertOrder,
-    Store,
     SweepOrders,
     UpdateAccount,
     UpdateIdentifierAuthorization,

@@ -12,23 +12,30 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 
 from pkid.engine.model import (
-    ApprovalRequest,
-    ArchivedKey,
-    AuditEvent,
-    AuthorityRecord,
     CertificateRecord,
     CertificateReference,
     Credential,
     CredentialKind,
-    CRLRecord,
     EndEntity,
     EntityStatus,
-    KeyHandleRecord,
     TransactionKey,
     TransactionRecord,
     TransactionStatus,
 )
-from pkid.engine.ports import AppendAudit, Enqueue, InsertCertificate, InsertTransaction
+from pkid.engine.records import (
+    ApprovalRequest,
+    ArchivedKey,
+    AuditEvent,
+    AuthorityRecord,
+    CRLRecord,
+    KeyHandleRecord,
+)
+from pkid.engine.writes import (
+    AppendAudit,
+    Enqueue,
+    InsertCertificate,
+    InsertTransaction,
+)
 
 R = TypeVar("R")
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)

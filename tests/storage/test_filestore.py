@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pkid.engine.ports import (
+from pkid.engine.ports import CertificateQuery
+from pkid.engine.writes import (
     AppendAudit,
-    CertificateQuery,
     InsertAuthority,
     InsertCertificate,
     InsertCRL,

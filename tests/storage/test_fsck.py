@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pkid.engine.ports import (
+from pkid.engine.writes import (
     InsertApproval,
     InsertAuditCheckpoint,
     InsertAuthority,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from pkid.engine.ports import (
+from pkid.engine.writes import (
     AppendAudit,
     ConsumeCredential,
     InsertAuthority,

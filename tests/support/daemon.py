@@ -110,9 +110,7 @@ class Daemon:
     def command(self) -> list[str]:
         """What starts the daemon."""
         ports = [f'listener.{one}.endpoint="{FREE_PORT}"' for one in self._listeners]
-        sets = [
-            part for text in (*ports, *self.settings) for part in ("--set", text)
-        ]
+        sets = [part for text in (*ports, *self.settings) for part in ("--set", text)]
         given = () if self._configuration is None else ("--config", self._configuration)
         return [
             *self._wrapper,

@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from twisted.internet.task import Clock
 
-from pkid.engine.ports import ChallengeQuestion
+from pkid.engine.validation import ChallengeQuestion
 from pkid.errors import ErrorCode, PKIError
 from pkid.validators.calls import ServiceCalls
 from pkid.validators.intune import IntuneApplication, IntuneValidator

@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from pkid.engine.ports import ChallengeQuestion
+from pkid.engine.validation import ChallengeQuestion
 from pkid.errors import ErrorCode, PKIError
 from pkid.validators.calls import MAX_ANSWER_OCTETS, ServiceCalls
 from pkid.validators.webhook import WebhookValidator

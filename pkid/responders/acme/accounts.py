@@ -17,7 +17,8 @@ from pkid.crypto.jwk import verify_mac
 from pkid.engine.credentials import AuthenticationFailure, SharedSecret
 from pkid.engine.model import CredentialKind
 from pkid.engine.orders import Account, AccountStatus
-from pkid.engine.ports import Clock, ConsumeCredential, WriteConflict
+from pkid.engine.ports import Clock
+from pkid.engine.writes import ConsumeCredential, WriteConflict
 from pkid.errors import ErrorCode, PKIError
 from pkid.messages.jose import SignedRequest, decode_json_object, encode_json
 from pkid.responders.acme.aliases import ACMEAlias

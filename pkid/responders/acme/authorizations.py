@@ -24,13 +24,9 @@ from pkid.engine.orders import (
     Identifier,
     IdentifierAuthorization,
 )
-from pkid.engine.ports import (
-    Clock,
-    ControlError,
-    ControlProver,
-    ControlQuestion,
-    WriteConflict,
-)
+from pkid.engine.ports import Clock
+from pkid.engine.validation import ControlError, ControlProver, ControlQuestion
+from pkid.engine.writes import WriteConflict
 from pkid.errors import PKIError
 from pkid.messages.jose import encode_base64url
 from pkid.responders.acme.accounts import new_id

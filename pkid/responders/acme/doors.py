@@ -18,8 +18,8 @@ from pkid.engine.model import (
     StateEncoder,
     TransactionKey,
 )
-from pkid.engine.ports import Write
 from pkid.engine.revocation import RevocationRequest
+from pkid.engine.writes import Write
 
 
 class Engine(Protocol):

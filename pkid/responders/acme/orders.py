@@ -35,7 +35,8 @@ from pkid.engine.orders import (
     Order,
     OrderStatus,
 )
-from pkid.engine.ports import Clock, WriteConflict
+from pkid.engine.ports import Clock
+from pkid.engine.writes import WriteConflict
 from pkid.errors import ErrorCode, PKIError
 from pkid.messages.jose import decode_base64url
 from pkid.messages.pkcs10 import CertificationRequest

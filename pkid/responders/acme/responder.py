@@ -18,7 +18,8 @@ from twisted.logger import Logger
 
 from pkid.engine.aliases import Policies
 from pkid.engine.conflicts import look_again
-from pkid.engine.ports import Clock, ControlProver
+from pkid.engine.ports import Clock
+from pkid.engine.validation import ControlProver
 from pkid.errors import ErrorCode, PKIError
 from pkid.responders.acme.accounts import AccountResources
 from pkid.responders.acme.aliases import ACMEAlias

@@ -22,7 +22,6 @@ from pkid.engine.model import (
     CertificateRecord,
     CertificateReference,
     CredentialKind,
-    CRLRecord,
     EnrollmentRequest,
     Outcome,
     Requester,
@@ -31,10 +30,12 @@ from pkid.engine.model import (
     TransactionRecord,
 )
 from pkid.engine.passphrases import Passphrases
-from pkid.engine.ports import AppendAudit, CertificateQuery
+from pkid.engine.ports import CertificateQuery
+from pkid.engine.records import CRLRecord
 from pkid.engine.revocation import RevocationRequest
 from pkid.engine.rollover import Rollover
 from pkid.engine.sealing import StateSealing
+from pkid.engine.writes import AppendAudit
 
 __all__ = ["Confirmation", "Engine", "MessageIdentity", "RevocationRequest"]
 

@@ -33,8 +33,9 @@ from pkid.crypto.kem import HKDF_SHA256
 from pkid.crypto.keyedmac import SymmetricKey
 from pkid.engine.authorities import KEMIdentity
 from pkid.engine.model import TransactionKey, TransactionRecord, TransactionStatus
-from pkid.engine.ports import Clock, WriteConflict
+from pkid.engine.ports import Clock
 from pkid.engine.transactions import REPLAY_WINDOW
+from pkid.engine.writes import WriteConflict
 from pkid.errors import ErrorCode, PKIError
 from pkid.messages.cmp.body import BodyType
 from pkid.messages.cmp.kem import KemCiphertextInfo

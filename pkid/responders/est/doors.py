@@ -13,7 +13,6 @@ from pkid.engine.model import (
     CertificateRecord,
     CertificateReference,
     CredentialKind,
-    CRLRecord,
     EnrollmentRequest,
     Outcome,
     Requester,
@@ -22,6 +21,7 @@ from pkid.engine.model import (
     TransactionRecord,
 )
 from pkid.engine.ports import CertificateQuery
+from pkid.engine.records import CRLRecord
 from pkid.engine.revocation import RevocationRequest
 
 __all__ = ["Engine", "MessageIdentity", "RevocationRequest"]

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from pkid.engine.aliases import Authentication
 from pkid.engine.credentials import AuthenticationFailure, SharedSecret
 from pkid.engine.model import Credential, Requester, RequesterKind
-from pkid.engine.ports import ChallengeQuestion, ChallengeValidator
+from pkid.engine.validation import ChallengeQuestion, ChallengeValidator
 from pkid.errors import ErrorCode, PKIError
 from pkid.messages.pkcs10 import CertificationRequest
 from pkid.messages.scep import MessageType

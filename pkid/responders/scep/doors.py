@@ -14,7 +14,6 @@ from pkid.engine.model import (
     CertificateRecord,
     CertificateReference,
     CredentialKind,
-    CRLRecord,
     EnrollmentRequest,
     Outcome,
     RequestContext,
@@ -23,6 +22,7 @@ from pkid.engine.model import (
     TransactionKey,
     TransactionRecord,
 )
+from pkid.engine.records import CRLRecord
 
 
 class Exchanges(Protocol):

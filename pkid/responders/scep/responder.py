@@ -24,7 +24,8 @@ from typing import Final
 from twisted.logger import Logger
 
 from pkid.engine.model import RequestContext
-from pkid.engine.ports import ChallengeValidator, Clock, Workers
+from pkid.engine.ports import Clock, Workers
+from pkid.engine.validation import ChallengeValidator
 from pkid.errors import ErrorCode, PKIError
 from pkid.messages.scep import MessageType, PKIMessage
 from pkid.responders.base import Exchange, Reply

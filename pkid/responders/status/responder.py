@@ -18,8 +18,8 @@ from twisted.logger import Logger
 
 from pkid.asn1.cms.signed import encode_certs_only
 from pkid.crypto.certificates import Certificate
-from pkid.engine.model import CRLRecord
 from pkid.engine.ports import Clock
+from pkid.engine.records import CRLRecord
 from pkid.errors import ErrorCode, PKIError
 from pkid.responders.base import Exchange, Reply
 from pkid.responders.status.conditional import Representation, reply_to
