@@ -30,6 +30,7 @@ def held(scep: SCEPDesk) -> x509.Certificate:
 def test_a_device_renews_with_its_certificate(
     scep: SCEPDesk, held: x509.Certificate, message_type: str
 ) -> None:
+    scep.world.clock.advance(timedelta(seconds=1))
     answer = scep.renew(held, known_key(), message_type=message_type)
     assert answer.certificate.subject == held.subject
     names = answer.certificate.extensions.get_extension_for_class(
