@@ -68,16 +68,29 @@ def test_the_first_start_makes_everything_a_first_client_needs(daemon: Daemon) -
     assert found["cmp"]["tcp"] == str(daemon.tcp)
     assert found["cmp"]["reference"]
     assert len(found["cmp"]["secret"]) == 32  # 160 bits in base32
+    assert found["est"]["url"].endswith("/.well-known/est")
+    assert found["est"]["username"]
+    assert found["est"]["password"]
+    assert found["scep"]["challenge"]
+    assert found["acme"]["directory"].endswith("/acme/default/directory")
+    assert found["acme"]["eab_kid"]
+    assert found["acme"]["eab_hmac_key"]
     assert found["rest"]["p12_password"]
     assert sorted(path.name for path in daemon.first_run.iterdir()) == [
         "README.txt",
+        "acme.hmac",
+        "acme.secret",
         "admin.key",
         "admin.p12",
         "admin.pem",
         "chain.pem",
         "cmp.secret",
         "credentials.toml",
+        "est.netrc",
+        "est.secret",
         "root.pem",
+        "scep.challenge",
+        "scep.options",
     ]
 
 
@@ -210,7 +223,8 @@ def check_whole(found: Daemon) -> None:
         authorities = run_now(store.list_authorities())
         assert sorted(one.name for one in authorities) == ["issuing", "root"]
         credentials = run_now(store.list_credentials())
-        assert [one.reference for one in credentials] == ["first-run"]
+        kinds = [one.kind for one in credentials]
+        assert len(kinds) == len(set(kinds)) == 4
     finally:
         store.close()
     assert found.credentials["cmp"]["secret"]
@@ -323,7 +337,7 @@ def test_keys_open_to_others_are_refused(tmp_path: Path) -> None:
 
 def test_the_true_addresses_stand_in_a_file(daemon: Daemon) -> None:
     found = json.loads((daemon.state / "run" / "listeners.json").read_text())
-    assert set(found) == {"cmp-tcp", "http", "https"}
+    assert set(found) == {"cmp-tcp", "http", "https", "est"}
     assert all(one["port"] for one in found.values())
     assert found["https"]["tls"]
 

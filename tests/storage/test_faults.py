@@ -25,6 +25,8 @@ import os, queue, sys, time
 from pathlib import Path
 from pkid.engine.model import *
 from pkid.engine.ports import *
+from pkid.engine.records import *
+from pkid.engine.writes import *
 from pkid.errors import *
 from pkid.storage.filestore import FileStore
 from tests.storage import samples
