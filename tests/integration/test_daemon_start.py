@@ -353,6 +353,9 @@ def test_no_secret_is_in_the_log_or_in_the_list_of_processes(daemon: Daemon) -> 
         wire.get(f"/cmp/{canary}")
     hidden = [
         cmp["secret"],
+        daemon.credentials["est"]["password"],
+        daemon.credentials["scep"]["challenge"],
+        daemon.credentials["acme"]["eab_hmac_key"],
         daemon.credentials["rest"]["p12_password"],
         (daemon.state / "keys" / "passphrase").read_text().strip(),
     ]
