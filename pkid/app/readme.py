@@ -167,8 +167,8 @@ that key speaks for all names below pkid.test, so that nothing has to be proven:
         --domains www.pkid.test --http --http.port 127.0.0.1:5002 --path lego run
     openssl verify -CAfile $F/root.pem -untrusted $F/chain.pem \\
         lego/certificates/www.pkid.test.crt
-    LEGO_CA_CERTIFICATES=$F/root.pem lego --accept-tos --email you@pkid.test \\
-        --server {url} \\
+    LEGO_CA_CERTIFICATES=$F/root.pem lego --accept-tos --email you@pkid.test --eab \\
+        --kid {reference} --hmac "$(cat $F/acme.hmac)" --server {url} \\
         --domains www.pkid.test --http --http.port 127.0.0.1:5002 --path lego \\
         renew --days 3650
 """

@@ -14,7 +14,7 @@ from tests.support.daemon import BIN, Daemon
 
 pytestmark = pytest.mark.interop
 
-COMMANDS = ("openssl", "pkid", "curl", "F=")
+COMMANDS = ("openssl", "pkid", "curl", "pki ", "LEGO_CA_CERTIFICATES=", "F=")
 
 
 def pasted(text: str) -> list[str]:
@@ -34,8 +34,8 @@ def pasted(text: str) -> list[str]:
 def test_every_command_works_as_it_stands(
     daemon: Daemon, require_client: Callable[[str], str], tmp_path: Path
 ) -> None:
-    require_client("openssl")
-    require_client("curl")
+    for client in ("openssl", "curl", "pki", "lego"):
+        require_client(client)
     commands = pasted((daemon.first_run / "README.txt").read_text())
     kinds = {word for text in commands for word in re.findall(r"-cmd (\w+)", text)}
     assert kinds >= {"ir", "kur", "rr", "p10cr", "genm"}
