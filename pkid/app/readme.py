@@ -170,7 +170,7 @@ that key speaks for all names below pkid.test, so that nothing has to be proven:
     LEGO_CA_CERTIFICATES=$F/root.pem lego --accept-tos --email you@pkid.test --eab \\
         --kid {reference} --hmac "$(cat $F/acme.hmac)" --server {url} \\
         --domains www.pkid.test --http --http.port 127.0.0.1:5002 --path lego \\
-        renew --days 3650
+        renew --days 3650 --no-random-sleep
 """
 
 
