@@ -33,7 +33,8 @@ Way = Literal["http", "rfc2510", "draft"]
 WAYS: Final[tuple[Way, ...]] = ("http", "rfc2510", "draft")
 FRAMINGS: Final = {"rfc2510": Framing.RFC2510, "draft": Framing.TCP_DRAFT}
 TRANSACTION_ID: Final = bytes(range(0xA0, 0xB0))
-HTTP_STATUSES: Final = frozenset((200, 400, 413, 500))
+#: 403 without a body: what has become an announcement is not answered by a message.
+HTTP_STATUSES: Final = frozenset((200, 400, 403, 413, 500))
 
 
 class Verdicts:
@@ -92,6 +93,7 @@ class Lane:
         taken = time.perf_counter() - begin
         assert answer.status in HTTP_STATUSES, f"{mutant}: {answer}"
         assert answer.status != 500 or answer.body[:1] == b"\x30", f"{mutant}: {answer}"
+        assert answer.status != 403 or not answer.body, f"{mutant}: {answer}"
         if answer.headers.get("content-type") == "application/pkixcmp":
             self.verdicts.add(mutant, answer.body)
         else:
